@@ -1,0 +1,51 @@
+import { tmpdir, userInfo } from 'node:os';
+import { join } from 'node:path';
+import { defineConfig, type TestProjectInlineConfiguration } from 'vitest/config';
+
+/** Nothing is written into the checkout but the coverage report: it may be mounted read-only. */
+const cacheDir = join(tmpdir(), `holdfast-vitest-${userInfo().uid}`);
+
+const minute = 60_000;
+
+/** One kind of test: a folder of its own, and the time that one of its tests may take. */
+function project(
+  name: string,
+  include: string,
+  timeoutMs: number,
+  groupOrder: number,
+): TestProjectInlineConfiguration {
+  return {
+    extends: true,
+    test: {
+      name,
+      include: [include],
+      testTimeout: timeoutMs,
+      hookTimeout: Math.max(timeoutMs, minute),
+      sequence: { groupOrder },
+    },
+  };
+}
+
+export default defineConfig({
+  cacheDir,
+  test: {
+    // Integration tests start a server per file; two at a time leave the clock-bound ones alone.
+    maxWorkers: 2,
+    projects: [
+      project('rules', 'test/*.test.ts', minute, 0),
+      project('unit', 'test/unit/**/*.test.ts', minute, 0),
+      project('contract', 'test/contract/**/*.test.ts', minute, 1),
+      project('integration', 'test/integration/**/*.test.ts', 3 * minute, 2),
+      project('fault', 'test/fault/**/*.test.ts', 10 * minute, 3),
+      project('container', 'test/container/**/*.test.ts', 20 * minute, 4),
+    ],
+    coverage: {
+      provider: 'v8',
+      include: ['src/**/*.ts'],
+      reporter: ['text-summary', 'json-summary', 'html'],
+      reportOnFailure: true,
+      reportsDirectory: 'coverage',
+      thresholds: { lines: 90 },
+    },
+  },
+});
