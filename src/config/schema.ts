@@ -1,0 +1,172 @@
+/**
+ * Every setting, once. From these tables come the type `Settings`, the validation, the names of
+ * the environment variables, the flags, the help, holdfast.sample.yaml and the table in
+ * docs/reference/settings.md (PRODUCT.md, "Settings").
+ */
+
+import type { Secret } from '../core/secret.ts';
+import { connectionTable } from './connection_settings.ts';
+import type { Setting, ValuesOf } from './setting.ts';
+
+const compressions = ['zstd', 'gzip', 'none'] as const;
+/** How a backup is compressed; `none` leaves the plain bytes. */
+export type Compression = (typeof compressions)[number];
+
+/** The levels that a compression takes, and the one it takes by itself. */
+export const compressionLevels = {
+  zstd: { min: 1, max: 19, default: 3 },
+  gzip: { min: 1, max: 9, default: 6 },
+  none: { min: 0, max: 19, default: 0 },
+} as const satisfies Record<Compression, { min: number; max: number; default: number }>;
+
+/** The settings at the top of holdfast.yaml, in the order in which they are told. */
+export const generalTable = {
+  backup_dir: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['BACKUP_DIR'],
+    flag: 'backup-dir',
+    default: ({ projectDir }) => `${projectDir}/backups`,
+    defaultText: '`backups` in the checkout',
+    description: 'The repository: the folder that holds the backups, logs and locks.',
+    example: '/var/backups/holdfast',
+    path: true,
+  },
+  cluster: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['CLUSTER'],
+    default: null,
+    defaultText: "the server's system identifier",
+    description:
+      'The name of the database cluster in the repository. Two servers that share a repository ' +
+      'never share a name.',
+    example: 'main',
+  },
+  database_url: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['DATABASE_URL'],
+    default: null,
+    description:
+      'A connection URL for what the libpq variables do not say. It gives the server, role and ' +
+      'password; its database is the default one.',
+    example: 'postgresql://app@db.example.com:5432/mastertrade',
+    secret: true,
+  },
+  compression: {
+    schema: { type: 'string', enum: compressions },
+    env: ['COMPRESSION'],
+    flag: 'compression',
+    default: 'zstd',
+    description: 'How backups are compressed.',
+    example: 'gzip',
+  },
+  compression_level: {
+    schema: { type: 'integer', minimum: 0, maximum: 19 },
+    env: ['COMPRESSION_LEVEL'],
+    flag: 'compression-level',
+    default: ({ before }) => compressionLevels[before.compression as Compression].default,
+    defaultText: '3 for zstd, 6 for gzip',
+    description: 'The compression level: 1 to 19 for zstd, 1 to 9 for gzip.',
+    allowed: 'a whole number, 1 to 19 for zstd, 1 to 9 for gzip',
+    example: 6,
+  },
+  threads: {
+    schema: { type: 'integer', minimum: 1, maximum: 256 },
+    env: ['THREADS'],
+    flag: 'threads',
+    default: ({ cores }) => (cores > 2 ? cores - 1 : cores),
+    defaultText: 'all processors, less one where there are more than two',
+    description: 'How many threads the compressor may use.',
+    example: 2,
+  },
+  min_disk_space_gb: {
+    schema: { type: 'number', minimum: 0, maximum: 1_000_000 },
+    env: ['MIN_DISK_SPACE_GB'],
+    default: 10,
+    description:
+      'The space in GB (powers of 1000) that should stay free where the repository lies: less is ' +
+      'a warning. A backup that will not fit at all, by the size of the last one, is refused.',
+    example: 50,
+  },
+  restore_jobs: {
+    schema: { type: 'integer', minimum: 1, maximum: 256 },
+    env: ['RESTORE_JOBS'],
+    flag: 'jobs',
+    default: 1,
+    description:
+      'How many jobs pg_restore runs at once. More than one unpacks the dump to a temporary file ' +
+      'first.',
+    example: 4,
+  },
+  temp_dir: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['TMPDIR'],
+    default: ({ temporaryDir }) => temporaryDir,
+    defaultText: "the operating system's",
+    description: 'The folder for temporary files, such as a dump that is unpacked for a restore.',
+    example: '/var/tmp',
+    path: true,
+  },
+  pg_bin_dir: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['PG_BIN_DIR'],
+    default: null,
+    defaultText: "found by the server's version",
+    description: 'The folder of pg_dump, pg_restore and psql, where they are not to be searched.',
+    example: '/usr/lib/postgresql/17/bin',
+    path: true,
+  },
+  environment: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['ENVIRONMENT'],
+    default: null,
+    description:
+      "What kind of system this is. With `production` a restore always wants the database's name " +
+      'typed, or `--force`.',
+    example: 'production',
+  },
+  log_keep_days: {
+    schema: { type: 'integer', minimum: 1, maximum: 36_500 },
+    env: ['LOG_KEEP_DAYS'],
+    default: 30,
+    description: 'How many days the log files in `logs/` are kept.',
+    example: 90,
+  },
+  log_max_mb: {
+    schema: { type: 'integer', minimum: 1, maximum: 100_000 },
+    env: ['LOG_MAX_MB'],
+    default: 10,
+    description: 'The size in MB at which a log file is closed and the next one begun.',
+    example: 50,
+  },
+} as const satisfies Readonly<Record<string, Setting>>;
+
+/** The settings of one server, under `connection:`. */
+export type ConnectionSettings = ValuesOf<typeof connectionTable>;
+
+/**
+ * One database under `databases:`: a connection of its own. What it leaves out is taken from the
+ * URL, then from `connection`; without a `dbname` its key is the name.
+ */
+export interface DatabaseEntry extends Partial<ConnectionSettings> {
+  readonly url?: Secret;
+}
+
+/** Every setting's value, after flags, environment, `.env`, holdfast.yaml and defaults. */
+export interface Settings extends ValuesOf<typeof generalTable> {
+  readonly connection: ConnectionSettings;
+  /** By key, in the order of the file; empty without a configuration. */
+  readonly databases: Readonly<Record<string, DatabaseEntry>>;
+}
+
+/** The path of a setting in holdfast.yaml: `compression`, `connection.host`. */
+export type SettingPath = keyof typeof generalTable | `connection.${keyof typeof connectionTable}`;
+
+/** Every setting with its path, in the order in which they are told. */
+export function allSettings(): readonly (readonly [SettingPath, Setting])[] {
+  const general = Object.entries(generalTable) as [keyof typeof generalTable, Setting][];
+  const connection = Object.entries(connectionTable) as [keyof typeof connectionTable, Setting][];
+  return [
+    ...general,
+    ...connection.map(([name, setting]) => [`connection.${name}`, setting] as const),
+  ];
+}

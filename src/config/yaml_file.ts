@@ -1,0 +1,182 @@
+/** Reads holdfast.yaml into raw values by their path, and refuses keys that do not exist. */
+
+import { HoldfastError } from '../core/errors.ts';
+import { connectionTable } from './connection_settings.ts';
+import { nearest } from './nearest.ts';
+import { generalTable } from './schema.ts';
+
+/** One value of the file, as it was written. */
+export interface YamlValue {
+  /** `compression`, `connection.host`. */
+  readonly path: string;
+  readonly raw: unknown;
+  readonly line: number | undefined;
+}
+
+/** One entry under `databases:`. */
+export interface YamlDatabase {
+  readonly key: string;
+  /** By the names of the connection's settings, and `url`. */
+  readonly values: ReadonlyMap<string, YamlValue>;
+}
+
+/** What a file sets: keys that exist, with values that nobody has checked yet. */
+export interface YamlContent {
+  readonly values: readonly YamlValue[];
+  readonly databases: readonly YamlDatabase[];
+}
+
+/** A mapping's pairs with the lines they stand in. */
+interface Pair {
+  readonly key: string;
+  readonly node: unknown;
+  readonly line: number | undefined;
+}
+
+const groups = ['connection', 'databases'];
+const connectionKeys = Object.keys(connectionTable);
+
+type Yaml = typeof import('yaml');
+
+class YamlReader {
+  readonly #yaml: Yaml;
+  readonly #file: string;
+  readonly #counter: InstanceType<Yaml['LineCounter']>;
+
+  constructor(yaml: Yaml, file: string) {
+    this.#yaml = yaml;
+    this.#file = file;
+    this.#counter = new yaml.LineCounter();
+  }
+
+  read(text: string): YamlContent {
+    const document = this.#yaml.parseDocument(text, { lineCounter: this.#counter });
+    const problem = document.errors[0] ?? document.warnings[0];
+    if (problem !== undefined) {
+      const line = problem.linePos?.[0].line;
+      const fact = problem.message.split('\n')[0]?.replace(/ at line \d+, column \d+:?$/, '');
+      this.#fail('CONFIG_UNREADABLE', line, fact ?? 'not valid YAML', 'Mend the YAML there.');
+    }
+    const values: YamlValue[] = [];
+    const databases: YamlDatabase[] = [];
+    for (const pair of this.#pairs(document.contents, '')) {
+      if (pair.key === 'databases') databases.push(...this.#databases(pair));
+      else if (pair.key === 'connection') {
+        values.push(...this.#group(pair.node, 'connection', connectionKeys));
+      } else {
+        this.#mustBeKnown(pair, '', [...Object.keys(generalTable), ...groups]);
+        values.push(this.#scalar(pair, pair.key));
+      }
+    }
+    return { values, databases };
+  }
+
+  #fail(
+    code: 'CONFIG_UNREADABLE' | 'CONFIG_UNKNOWN_KEY' | 'CONFIG_INVALID',
+    line: number | undefined,
+    fact: string,
+    hint: string,
+  ): never {
+    const place = line === undefined ? this.#file : `${this.#file} line ${line}`;
+    throw new HoldfastError(code, `${place}: ${fact}`, { hint });
+  }
+
+  #line(node: unknown): number | undefined {
+    const range = this.#yaml.isNode(node) ? node.range : undefined;
+    return range === undefined || range === null ? undefined : this.#counter.linePos(range[0]).line;
+  }
+
+  #mustBeKnown(pair: Pair, prefix: string, known: readonly string[]): void {
+    if (known.includes(pair.key)) return;
+    const meant = nearest(pair.key, known);
+    this.#fail(
+      'CONFIG_UNKNOWN_KEY',
+      pair.line,
+      `there is no setting ${JSON.stringify(prefix + pair.key)}`,
+      meant === null
+        ? `The settings here are ${known.join(', ')}.`
+        : `Did you mean ${prefix}${meant}?`,
+    );
+  }
+
+  #pairs(given: unknown, path: string): Pair[] {
+    const yaml = this.#yaml;
+    const node = yaml.isAlias(given) ? undefined : given;
+    if (node === null || (yaml.isScalar(node) && node.value === null)) return [];
+    if (!yaml.isMap(node)) {
+      const what = path === '' ? 'the file' : path;
+      this.#fail(
+        'CONFIG_INVALID',
+        this.#line(given),
+        `${what} is not a mapping of names to values`,
+        'Write one "name: value" in each line, as in holdfast.sample.yaml.',
+      );
+    }
+    return node.items.map((item) => ({
+      key: yaml.isScalar(item.key) ? String(item.key.value) : String(item.key),
+      node: item.value,
+      line: this.#line(item.key),
+    }));
+  }
+
+  #scalar(pair: Pair, path: string): YamlValue {
+    const { node } = pair;
+    if (node !== null && !this.#yaml.isScalar(node)) {
+      this.#fail(
+        'CONFIG_INVALID',
+        pair.line,
+        `${path} is not a single value`,
+        'Put text with special characters into quotes.',
+      );
+    }
+    return { path, raw: node === null ? null : node.value, line: pair.line };
+  }
+
+  #group(node: unknown, path: string, known: readonly string[]): YamlValue[] {
+    return this.#pairs(node, path).map((pair) => {
+      this.#mustBeKnown(pair, `${path}.`, known);
+      return this.#scalar(pair, `${path}.${pair.key}`);
+    });
+  }
+
+  #databases(whole: Pair): YamlDatabase[] {
+    const yaml = this.#yaml;
+    if (yaml.isSeq(whole.node)) {
+      return whole.node.items.map((item) => {
+        const name = yaml.isScalar(item) ? item.value : undefined;
+        if (typeof name !== 'string' || name === '' || name.includes('://')) {
+          this.#fail(
+            'CONFIG_INVALID',
+            this.#line(item),
+            'an entry of the list of databases is not a name',
+            'Write "databases: { name: { url: … } }" for a database with a connection of its own.',
+          );
+        }
+        return { key: name, values: new Map() };
+      });
+    }
+    return this.#pairs(whole.node, 'databases').map((pair) => {
+      const path = `databases.${pair.key}`;
+      if (yaml.isScalar(pair.node) && typeof pair.node.value === 'string') {
+        const url: YamlValue = { path: `${path}.url`, raw: pair.node.value, line: pair.line };
+        return { key: pair.key, values: new Map([['url', url]]) };
+      }
+      const values = this.#group(pair.node, path, ['url', ...connectionKeys]);
+      return {
+        key: pair.key,
+        values: new Map(values.map((value) => [value.path.slice(path.length + 1), value])),
+      };
+    });
+  }
+}
+
+/**
+ * Parses the text of a holdfast.yaml.
+ *
+ * @param file its path, for messages
+ * @throws HoldfastError CONFIG_UNREADABLE, CONFIG_UNKNOWN_KEY (with the nearest key that exists)
+ *   or CONFIG_INVALID (the shape, not the values)
+ */
+export async function parseYamlFile(text: string, file: string): Promise<YamlContent> {
+  return new YamlReader(await import('yaml'), file).read(text);
+}
