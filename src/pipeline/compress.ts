@@ -1,0 +1,112 @@
+/**
+ * The compressing filters: the program where it is installed (several threads, and its work stays
+ * out of this process), Node's own zlib where it is not.
+ */
+
+import type { Transform } from 'node:stream';
+import {
+  constants,
+  createGunzip,
+  createGzip,
+  createZstdCompress,
+  createZstdDecompress,
+} from 'node:zlib';
+import type { Compression } from '../config/schema.ts';
+import type { FilterSpec } from '../core/manifest.ts';
+import { findProgram } from '../process/find_program.ts';
+import { startChild } from '../process/stream.ts';
+import type { Filter, FilterContext, Stage } from './filter.ts';
+
+/** Node's streams work in pieces of this size: 1 MiB is a quarter faster than 64 KiB (measured). */
+const chunkSize = 1024 * 1024;
+
+/** The first of the programs that is installed, started; or the stream, where none is. */
+async function programOrStream(
+  context: FilterContext,
+  programs: readonly { readonly name: string; readonly args: readonly string[] }[],
+  createStream: () => Transform,
+): Promise<Stage> {
+  for (const { name, args } of programs) {
+    const path = await findProgram(name, context.environment);
+    if (path === null) continue;
+    const { environment, signal } = context;
+    return { kind: 'child', child: startChild(path, args, { environment, signal }) };
+  }
+  return { kind: 'stream', stream: createStream() };
+}
+
+function zstdFilter(level: number): Filter {
+  return {
+    spec: { name: 'zstd', level },
+    extension: '.zst',
+    forward: (context) =>
+      programOrStream(
+        context,
+        [
+          {
+            name: 'zstd',
+            args: [
+              '--compress',
+              `-${level}`,
+              `--threads=${context.threads}`,
+              '--quiet',
+              '--no-progress',
+              '--stdout',
+            ],
+          },
+        ],
+        () =>
+          createZstdCompress({
+            chunkSize,
+            params: {
+              [constants.ZSTD_c_compressionLevel]: level,
+              [constants.ZSTD_c_checksumFlag]: 1,
+            },
+          }),
+      ),
+    backward: (context) =>
+      programOrStream(
+        context,
+        [{ name: 'zstd', args: ['--decompress', '--quiet', '--no-progress', '--stdout'] }],
+        () => createZstdDecompress({ chunkSize }),
+      ),
+  };
+}
+
+function gzipFilter(level: number): Filter {
+  return {
+    spec: { name: 'gzip', level },
+    extension: '.gz',
+    forward: (context) =>
+      programOrStream(
+        context,
+        [
+          { name: 'pigz', args: [`-${level}`, '--processes', `${context.threads}`, '--stdout'] },
+          { name: 'gzip', args: [`-${level}`, '--stdout'] },
+        ],
+        () => createGzip({ level, chunkSize }),
+      ),
+    backward: (context) =>
+      programOrStream(context, [{ name: 'gzip', args: ['--decompress', '--stdout'] }], () =>
+        createGunzip({ chunkSize }),
+      ),
+  };
+}
+
+/**
+ * The filter that a manifest or a setting names. Only the names that the manifest's schema allows
+ * exist: nothing in a manifest is ever executed.
+ */
+export function filterFor(spec: FilterSpec): Filter {
+  switch (spec.name) {
+    case 'zstd':
+      return zstdFilter(spec.level);
+    case 'gzip':
+      return gzipFilter(spec.level);
+  }
+}
+
+/** The filters for a new backup. */
+export function compressionFilters(compression: Compression, level: number): readonly Filter[] {
+  return compression === 'none' ? [] : [filterFor({ name: compression, level })];
+}

@@ -1,0 +1,33 @@
+/** The port of a filter: a mirrored pair that changes the bytes on their way. */
+
+import type { Transform } from 'node:stream';
+import type { FilterSpec } from '../core/manifest.ts';
+import type { DataChild } from '../process/stream.ts';
+
+/** What a filter is while it runs: a child between two pipes, or a stream in this process. */
+export type Stage =
+  | { readonly kind: 'child'; readonly child: DataChild }
+  | { readonly kind: 'stream'; readonly stream: Transform };
+
+/** What a filter may use while it runs. */
+export interface FilterContext {
+  readonly environment: Readonly<Record<string, string>>;
+  /** How many threads a filter may use. */
+  readonly threads: number;
+  /** Ends what the filter started. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A filter. `backward` undoes what `forward` did, whatever the two ran in: bytes compressed by the
+ * program can be read by Node and the other way round (test/contract/filter.ts holds every filter
+ * against that).
+ */
+export interface Filter {
+  /** How the manifest names it, with all that `backward` needs to know. */
+  readonly spec: FilterSpec;
+  /** What it adds to a file's name, with the dot. */
+  readonly extension: string;
+  forward(context: FilterContext): Promise<Stage>;
+  backward(context: FilterContext): Promise<Stage>;
+}

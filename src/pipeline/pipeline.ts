@@ -1,0 +1,216 @@
+/**
+ * A source, a list of filters, one or more sinks: the one way that data goes, in both directions
+ * (src/ARCHITECTURE.md, "One idea").
+ */
+
+import type { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { HoldfastError } from '../core/errors.ts';
+import type { FilterSpec, MeasuredBytes } from '../core/manifest.ts';
+import { childFailure, type DataChild } from '../process/stream.ts';
+import { filterFor } from './compress.ts';
+import { createFanOut, type Sink } from './fan_out.ts';
+import type { Filter, FilterContext, Stage } from './filter.ts';
+import { createMeasure, createTap, type Observer } from './measure.ts';
+
+/** How many threads, which environment, and what ends it. */
+export type FlowContext = FilterContext;
+
+interface FlowInput {
+  readonly source: Readable;
+  /** The program behind the source, if one is: its status is looked at before a sink commits. */
+  readonly sourceChild?: DataChild | undefined;
+  /** See the bytes before the first stage. */
+  readonly before: readonly Observer[];
+  readonly stages: readonly Stage[];
+  /** See the bytes after the last stage. */
+  readonly after: readonly Observer[];
+  readonly sinks: readonly Sink[];
+  readonly signal: AbortSignal;
+}
+
+const brokenPipeCodes = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']);
+
+function isBrokenPipe(error: unknown): boolean {
+  return error instanceof Error && brokenPipeCodes.has((error as NodeJS.ErrnoException).code ?? '');
+}
+
+/** Resolves when every child has ended with 0; rejects with the first, in order, that has not. */
+async function childrenSucceeded(children: readonly DataChild[]): Promise<void> {
+  for (const child of children) {
+    const exit = await child.exited;
+    if (exit.status !== 0) throw childFailure(child, exit);
+  }
+}
+
+/**
+ * Why a flow failed, told by who failed first: a leg that broke because the child at its end went
+ * away is told by that child's status, not as a broken pipe.
+ */
+async function failureOf(error: unknown, consumer: DataChild | undefined): Promise<unknown> {
+  if (consumer === undefined || !isBrokenPipe(error)) return error;
+  const exit = await consumer.exited;
+  return exit.status === 0 ? error : childFailure(consumer, exit);
+}
+
+/**
+ * Lets the bytes flow. When it resolves, every child has ended with 0 and every sink has resolved;
+ * when it rejects, every child has ended and no sink has seen the end of its body.
+ */
+async function flow(input: FlowInput): Promise<void> {
+  const children = input.sourceChild === undefined ? [] : [input.sourceChild];
+  for (const stage of input.stages) if (stage.kind === 'child') children.push(stage.child);
+  const fanOut = createFanOut(input.sinks, () => childrenSucceeded(children));
+  const stop = new AbortController();
+  const signal = AbortSignal.any([input.signal, stop.signal]);
+
+  const legs: Promise<void>[] = [];
+  let from: Readable = input.source;
+  let through: Transform[] = [createTap(input.before)];
+  for (const stage of input.stages) {
+    if (stage.kind === 'stream') {
+      through.push(stage.stream);
+      continue;
+    }
+    const { child } = stage;
+    legs.push(
+      pipeline([from, ...through, child.stdin], { signal }).catch(async (error: unknown) => {
+        throw await failureOf(error, child);
+      }),
+    );
+    from = child.stdout;
+    through = [];
+  }
+  through.push(createTap(input.after));
+  legs.push(pipeline([from, ...through, fanOut.stream], { signal }));
+
+  try {
+    await Promise.all(legs);
+    await fanOut.done;
+  } catch (error) {
+    stop.abort();
+    await Promise.allSettled([...legs, ...children.map((child) => child.end()), fanOut.done]);
+    if (input.signal.aborted) throw interruption(input.signal);
+    throw error;
+  }
+}
+
+/** The error of a flow that was stopped from outside: the reason itself where it is one of ours. */
+function interruption(signal: AbortSignal): HoldfastError {
+  return signal.reason instanceof HoldfastError
+    ? signal.reason
+    : new HoldfastError('INTERRUPTED', 'the transfer was interrupted', { cause: signal.reason });
+}
+
+async function openStages(
+  filters: readonly Filter[],
+  direction: 'forward' | 'backward',
+  context: FlowContext,
+): Promise<Stage[]> {
+  const stages: Stage[] = [];
+  for (const filter of filters) stages.push(await filter[direction](context));
+  return stages;
+}
+
+export interface StoreInput {
+  /**
+   * Starts the program whose standard output is stored; or a stream. The program is started when
+   * everything else is ready: Node throws away what a child has printed when it ends before
+   * somebody reads (`flushStdio` in Node's lib/internal/child_process.js).
+   */
+  readonly source: (() => DataChild) | Readable;
+  readonly filters: readonly Filter[];
+  /** See the plain bytes. */
+  readonly observers: readonly Observer[];
+  /** See the stored bytes. */
+  readonly storedObservers?: readonly Observer[];
+  readonly sinks: readonly Sink[];
+  readonly context: FlowContext;
+}
+
+/** Both measurements of one file (src/ARCHITECTURE.md): for anyone, and for the whole chain. */
+export interface Measurements {
+  readonly stored: MeasuredBytes;
+  readonly plain: MeasuredBytes;
+}
+
+/**
+ * Sends a source through the filters into the sinks.
+ *
+ * @throws HoldfastError of the child, the sink or the signal that broke it off; CHILD_FAILED where
+ *   a program ended with anything but 0
+ */
+export async function store(input: StoreInput): Promise<Measurements> {
+  const { source, context } = input;
+  const stages = await openStages(input.filters, 'forward', context);
+  const plain = createMeasure();
+  const stored = createMeasure();
+  const begun = typeof source === 'function' ? source() : source;
+  await flow({
+    source: 'stdout' in begun ? begun.stdout : begun,
+    sourceChild: 'stdout' in begun ? begun : undefined,
+    before: [plain, ...input.observers],
+    stages,
+    after: [stored, ...(input.storedObservers ?? [])],
+    sinks: input.sinks,
+    signal: context.signal,
+  });
+  return { stored: stored.result(), plain: plain.result() };
+}
+
+export interface ReadBackInput {
+  readonly body: Readable;
+  /** As the manifest lists them, in the order in which they were applied. */
+  readonly filters: readonly FilterSpec[];
+  /** See the plain bytes. */
+  readonly observers?: readonly Observer[];
+  /** See the stored bytes. */
+  readonly storedObservers?: readonly Observer[];
+  /** Take the plain bytes; without any they are only looked at. */
+  readonly sinks?: readonly Sink[];
+  readonly context: FlowContext;
+}
+
+/**
+ * Reads a file of a backup through the mirrors of its filters, backwards.
+ *
+ * @returns both measurements, for the caller to compare with the manifest
+ * @throws HoldfastError DAMAGED when a filter cannot make sense of the bytes; what a sink throws
+ */
+export async function readBack(input: ReadBackInput): Promise<Measurements> {
+  const { context } = input;
+  const filters = input.filters.map(filterFor).toReversed();
+  const stages = await openStages(filters, 'backward', context);
+  const plain = createMeasure();
+  const stored = createMeasure();
+  try {
+    await flow({
+      source: input.body,
+      before: [stored, ...(input.storedObservers ?? [])],
+      stages,
+      after: [plain, ...(input.observers ?? [])],
+      sinks: input.sinks ?? [],
+      signal: context.signal,
+    });
+  } catch (error) {
+    throw damagedIfFilterFailed(error, stages);
+  }
+  return { stored: stored.result(), plain: plain.result() };
+}
+
+/** Bytes that a decompressor rejects are a damaged file, not a failed program. */
+function damagedIfFilterFailed(error: unknown, stages: readonly Stage[]): unknown {
+  const isZlib = error instanceof Error && /^(Z_|ZSTD_)/.test(String(Reflect.get(error, 'code')));
+  const fromChild =
+    error instanceof HoldfastError &&
+    error.code === 'CHILD_FAILED' &&
+    stages.some(
+      (stage) => stage.kind === 'child' && error.message.startsWith(stage.child.program),
+    ) &&
+    !/was ended by/.test(error.message);
+  if (!isZlib && !fromChild) return error;
+  return new HoldfastError('DAMAGED', `cannot be decompressed: ${(error as Error).message}`, {
+    hint: 'This copy is damaged: use another backup, or another copy of this one.',
+    cause: error,
+  });
+}

@@ -1,0 +1,146 @@
+/**
+ * Data children: programs that carry the bytes of a backup. Their streams are never gathered in
+ * memory; only the end of what they say on stderr is kept.
+ */
+
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
+import { HoldfastError } from '../core/errors.ts';
+import type { OsUser } from './user.ts';
+
+const stderrTailBytesMax = 16 * 1024;
+/** How long a child may take to end after SIGTERM before it is killed. */
+const endGraceMs = 5_000;
+
+export interface ChildOptions {
+  /** The whole environment of the program: nothing is inherited. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** Ends the child when it fires. */
+  readonly signal?: AbortSignal | undefined;
+  /** Called for each line that the child prints on stderr. */
+  readonly onStderrLine?: ((line: string) => void) | undefined;
+  readonly cwd?: string;
+  /** Runs the program as this user; only root can. */
+  readonly user?: OsUser | undefined;
+}
+
+/** How a child ended: one of the two is `null`. */
+export interface ChildExit {
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
+/** A running child whose data flows through pipes. */
+export interface DataChild {
+  readonly program: string;
+  readonly pid: number | undefined;
+  readonly stdin: Writable;
+  readonly stdout: Readable;
+  /** The last 16 kB of what the child printed on stderr. */
+  stderrTail(): string;
+  /** Resolves when the child has ended and its streams are closed; rejects if it never started. */
+  readonly exited: Promise<ChildExit>;
+  /** Ends the child: SIGTERM, and SIGKILL when it has not ended after a grace time. */
+  end(): Promise<void>;
+}
+
+/** Keeps the end of a text that comes in pieces, and tells its lines. */
+function collectStderr(stream: Readable, onLine: ((line: string) => void) | undefined) {
+  let tail = '';
+  let line = '';
+  stream.setEncoding('utf8');
+  stream.on('data', (text: string) => {
+    tail = (tail + text).slice(-stderrTailBytesMax);
+    if (onLine === undefined) return;
+    const lines = (line + text).split('\n');
+    line = (lines.pop() ?? '').slice(-stderrTailBytesMax);
+    for (const whole of lines) onLine(whole);
+  });
+  return () => tail;
+}
+
+/**
+ * Starts a program with pipes on all three streams.
+ *
+ * The caller looks at {@link DataChild.exited} before it commits anything: a stream that ended is
+ * not a child that succeeded (measured: `pipeline()` resolves when the child exits with 3).
+ */
+export function startChild(
+  program: string,
+  args: readonly string[],
+  options: ChildOptions,
+): DataChild {
+  const child: ChildProcessByStdio<Writable, Readable, Readable> = spawn(program, [...args], {
+    env: { ...options.environment },
+    // A group of its own: Ctrl-C reaches this process alone, which then ends its children in order.
+    detached: true,
+    stdio: ['pipe', 'pipe', 'pipe'],
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...(options.user === undefined ? {} : { uid: options.user.uid, gid: options.user.gid }),
+  });
+  const stderrTail = collectStderr(child.stderr, options.onStderrLine);
+  let ended = false;
+  let killTimer: NodeJS.Timeout | undefined;
+
+  const exited = new Promise<ChildExit>((resolve, reject) => {
+    child.once('error', (cause: NodeJS.ErrnoException) => {
+      ended = true;
+      if (child.pid !== undefined) return;
+      reject(
+        new HoldfastError('PROGRAM_MISSING', `${program} cannot be started: ${cause.message}`, {
+          hint: 'Install it, or put its folder on PATH.',
+          cause,
+        }),
+      );
+    });
+    child.once('close', (status, signal) => {
+      ended = true;
+      clearTimeout(killTimer);
+      options.signal?.removeEventListener('abort', terminate);
+      resolve({ status, signal });
+    });
+  });
+  // Whoever awaits `exited` hears of a failed start; nobody has to, to keep the process alive.
+  exited.catch(() => undefined);
+  // A child that closes its input early is told by its exit status, not by this stream's EPIPE.
+  child.stdin.on('error', () => undefined);
+
+  function terminate(): void {
+    if (ended) return;
+    child.kill('SIGTERM');
+    killTimer ??= setTimeout(() => child.kill('SIGKILL'), endGraceMs);
+  }
+  if (options.signal?.aborted === true) terminate();
+  else options.signal?.addEventListener('abort', terminate, { once: true });
+
+  return {
+    program,
+    pid: child.pid,
+    stdin: child.stdin,
+    stdout: child.stdout,
+    stderrTail,
+    exited,
+    async end() {
+      terminate();
+      await exited.catch(() => undefined);
+    },
+  };
+}
+
+/**
+ * The error for a data child that did not end with 0.
+ *
+ * @param exit what {@link DataChild.exited} gave
+ */
+export function childFailure(child: DataChild, exit: ChildExit): HoldfastError {
+  const words = child.stderrTail().trim().split('\n').slice(-3).join('; ');
+  const how = exit.status === null ? `was ended by ${exit.signal}` : `ended with ${exit.status}`;
+  const hint =
+    exit.signal === 'SIGKILL'
+      ? 'Something killed it: look for the out-of-memory killer in the system log.'
+      : undefined;
+  const text = `${child.program} ${how}${words === '' ? '' : `: ${words}`}`;
+  return /no space left on device/i.test(words)
+    ? new HoldfastError('NO_SPACE', text, { hint: 'Free space on that file system.' })
+    : new HoldfastError('CHILD_FAILED', text, { hint });
+}
