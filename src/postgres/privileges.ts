@@ -1,0 +1,156 @@
+/** What a role cannot read, found before a dump runs into it, with what mends it. */
+
+import { HoldfastError } from '../core/errors.ts';
+import { quoteIdentifier } from '../core/quote.ts';
+import { isExtensionMember, userSchemas } from './facts.ts';
+import { pinSearchPath, type Queryable, queryOne, queryRows } from './query.ts';
+
+/** What kind of thing a role cannot read. */
+export type MissingKind = 'table' | 'sequence' | 'schema' | 'row security' | 'large objects';
+
+/** One thing that a role cannot read. */
+export interface MissingPrivilege {
+  readonly kind: MissingKind;
+  /** The object as SQL, `"schema"."name"`; for large objects how many. */
+  readonly object: string;
+  /** The statement that mends it. */
+  readonly mend: string;
+}
+
+/** What a role cannot read of a database; nothing, when it can be dumped. */
+export interface ReadPrivileges {
+  readonly role: string;
+  readonly database: string;
+  /** At most 100 of them. */
+  readonly missing: readonly MissingPrivilege[];
+}
+
+const listedMax = 100;
+
+interface MissingRow {
+  readonly kind: MissingKind;
+  readonly schema: string;
+  readonly name: string | null;
+}
+
+/**
+ * pg_dump locks each table in ACCESS SHARE MODE and reads each sequence, and both want SELECT;
+ * it sets row_security off, so a policy that would hide rows is an error. Of an extension's own
+ * tables it reads those that the extension registered for it (pg_extension.extconfig).
+ */
+const missingQuery = `
+  WITH relation AS (
+    SELECT c.oid, c.relkind, n.oid AS schema_oid, n.nspname::text AS schema, c.relname::text AS name
+      FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE ${userSchemas} AND c.relkind IN ('r', 'p', 'S') AND c.relpersistence <> 't'
+       AND (NOT ${isExtensionMember('c.oid')}
+            OR EXISTS (SELECT FROM pg_extension AS e WHERE c.oid = ANY (e.extconfig)))
+  ), missing AS (
+    SELECT DISTINCT 'schema' AS kind, schema, NULL::text AS name
+      FROM relation WHERE NOT has_schema_privilege(schema_oid, 'USAGE')
+    UNION ALL
+    SELECT 'table', schema, name
+      FROM relation WHERE relkind <> 'S' AND NOT has_table_privilege(oid, 'SELECT')
+    UNION ALL
+    SELECT 'sequence', schema, name
+      FROM relation WHERE relkind = 'S' AND NOT has_table_privilege(oid, 'SELECT')
+    UNION ALL
+    SELECT 'row security', schema, name
+      FROM relation WHERE relkind <> 'S' AND has_table_privilege(oid, 'SELECT')
+       AND row_security_active(oid)
+  )
+  SELECT kind, schema, name FROM missing ORDER BY kind, schema, name LIMIT ${listedMax}`;
+
+/** Large objects have an ACL of their own. */
+const largeObjectsQuery = `
+  SELECT count(*)::int AS count
+    FROM pg_largeobject_metadata AS m
+   WHERE NOT pg_has_role(m.lomowner, 'USAGE')
+     AND NOT EXISTS (
+       SELECT FROM aclexplode(m.lomacl) AS a
+        WHERE a.privilege_type = 'SELECT'
+          AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))`;
+
+function describeMissing(row: MissingRow, role: string): MissingPrivilege {
+  const schema = quoteIdentifier(row.schema);
+  const object = row.name === null ? schema : `${schema}.${quoteIdentifier(row.name)}`;
+  const to = quoteIdentifier(role);
+  const mends: Record<MissingKind, string> = {
+    schema: `GRANT USAGE ON SCHEMA ${object} TO ${to};`,
+    table: `GRANT SELECT ON TABLE ${object} TO ${to};`,
+    sequence: `GRANT SELECT ON SEQUENCE ${object} TO ${to};`,
+    'row security': `ALTER ROLE ${to} BYPASSRLS;`,
+    'large objects': `GRANT SELECT ON LARGE OBJECT … TO ${to};`,
+  };
+  return { kind: row.kind, object, mend: mends[row.kind] };
+}
+
+/** Finds what the client's role cannot read of the database that it is connected to. */
+export async function findMissingReadPrivileges(client: Queryable): Promise<ReadPrivileges> {
+  await pinSearchPath(client);
+  const context = { doing: 'looking what the role may read' };
+  const { role, database, superuser } = await queryOne<{
+    role: string;
+    database: string;
+    superuser: boolean;
+  }>(
+    client,
+    `SELECT current_user::text AS role, current_database()::text AS database, rolsuper AS superuser
+       FROM pg_roles WHERE rolname = current_user`,
+    [],
+    context,
+  );
+  if (superuser) return { role, database, missing: [] };
+  const rows = await queryRows<MissingRow>(client, missingQuery, [], context);
+  const missing = rows.map((row) => describeMissing(row, role));
+  const { count } = await queryOne<{ count: number }>(client, largeObjectsQuery, [], context);
+  if (count > 0) {
+    const mend = `GRANT SELECT ON LARGE OBJECT … TO ${quoteIdentifier(role)};`;
+    missing.push({ kind: 'large objects', object: `${count} of them`, mend });
+  }
+  return { role, database, missing };
+}
+
+/** How many objects an error names before it says how many more there are. */
+const namedMax = 3;
+
+function describeHint(role: string, missing: readonly MissingPrivilege[]): string {
+  const to = quoteIdentifier(role);
+  const needs: string[] = [];
+  const other = missing.filter(
+    (each) => each.kind === 'row security' || each.kind === 'large objects',
+  );
+  const [only] = missing;
+  if (missing.length === 1 && only !== undefined) needs.push(only.mend);
+  else {
+    if (missing.length > other.length) needs.push(`GRANT pg_read_all_data TO ${to};`);
+    needs.push(...new Set(other.map((each) => each.mend)));
+  }
+  return `As a superuser: ${needs.join(' ')}`;
+}
+
+/** The error for a role that cannot read everything, or `null` when it can. */
+function readPrivilegesError(privileges: ReadPrivileges): HoldfastError | null {
+  const { role, database, missing } = privileges;
+  if (missing.length === 0) return null;
+  const named = missing.slice(0, namedMax).map(({ kind, object }) => `${kind} ${object}`);
+  const more = missing.length - named.length;
+  const rest =
+    more > 0 ? `, and ${more}${missing.length >= listedMax ? ' or more' : ''} others` : '';
+  return new HoldfastError(
+    'DATABASE_PRIVILEGE',
+    `role ${JSON.stringify(role)} may not read everything in database ` +
+      `${JSON.stringify(database)}: ${named.join(', ')}${rest}`,
+    { hint: describeHint(role, missing), details: { missing } },
+  );
+}
+
+/**
+ * Fails early, before a dump has begun, when the role cannot read everything.
+ *
+ * @throws HoldfastError DATABASE_PRIVILEGE with the GRANT that mends it
+ */
+export async function requireReadPrivileges(client: Queryable): Promise<void> {
+  const error = readPrivilegesError(await findMissingReadPrivileges(client));
+  if (error !== null) throw error;
+}
