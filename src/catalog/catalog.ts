@@ -1,0 +1,229 @@
+/** The catalog: which backups a repository holds. It is read from the repository, never kept. */
+
+import { editDistance } from '../config/nearest.ts';
+import { HoldfastError } from '../core/errors.ts';
+import { parseLabel, requireLabel, type Tier } from '../core/label.ts';
+import { decodeComponent } from '../core/names.ts';
+import type { Storage } from '../storage/storage.ts';
+import { type CheckState, checksOf, writeCheck } from './checks.ts';
+import { type BackupEntry, type CatalogEntry, type EntryPlace, readEntry } from './entry.ts';
+import { mapBounded } from './map_bounded.ts';
+import { fullFolder } from './repository.ts';
+
+export type { BackupEntry, CatalogEntry, DamagedEntry } from './entry.ts';
+
+/** Which backups; what is absent does not restrict. */
+export interface CatalogFilter {
+  readonly cluster?: string | undefined;
+  readonly database?: string | undefined;
+  readonly tier?: Tier | undefined;
+}
+
+/** The latest usable backup of a database. */
+export interface LatestBackup {
+  readonly entry: BackupEntry;
+  /** Younger ones that were passed over, since they are damaged: tell the user. */
+  readonly skipped: readonly CatalogEntry[];
+}
+
+/** Finds backups in a repository, and keeps what checks learn about them. */
+export interface Catalog {
+  /** All folders of backups, sorted by label; damaged ones too, as such. */
+  listBackups(filter?: CatalogFilter): Promise<CatalogEntry[]>;
+
+  /**
+   * The backup of that label, damaged or not.
+   *
+   * @throws HoldfastError USAGE when the text is no label, or when the label exists more than once
+   *   and the filter does not say which; BACKUP_NOT_FOUND
+   */
+  findBackup(label: string, filter?: CatalogFilter): Promise<CatalogEntry>;
+
+  /**
+   * The youngest backup of a database that is not known as damaged.
+   *
+   * @throws HoldfastError USAGE when two clusters have such a database; BACKUP_NOT_FOUND with the
+   *   databases that have backups, the nearest name first
+   */
+  latestBackup(database: string, filter?: CatalogFilter): Promise<LatestBackup>;
+
+  /** Keeps what was learnt about a backup. @param facts never a secret */
+  recordCheck(
+    entry: CatalogEntry,
+    check: CheckState,
+    facts: Readonly<Record<string, unknown>>,
+  ): Promise<void>;
+}
+
+interface YoungestUsable {
+  readonly entry: BackupEntry | null;
+  readonly skipped: readonly CatalogEntry[];
+}
+
+/** A folder of backups of one database, by its encoded names. */
+interface DatabaseFolder {
+  readonly folder: string;
+  readonly cluster: string;
+  readonly database: string;
+}
+
+/** So many files are read at the same time: more brings nothing (four threads read in Node). */
+const readsMax = 16;
+/** So many databases are named in an error. */
+const namesMax = 10;
+
+/** Opens the catalog of a repository. */
+export function createCatalog(storage: Storage): Catalog {
+  return new StoredCatalog(storage);
+}
+
+class StoredCatalog implements Catalog {
+  readonly #storage: Storage;
+
+  constructor(storage: Storage) {
+    this.#storage = storage;
+  }
+
+  /** The folders of databases. A folder whose name nobody has encoded is taken by that name. */
+  async #databases(filter: CatalogFilter): Promise<DatabaseFolder[]> {
+    const found: DatabaseFolder[] = [];
+    for (const clusterPart of await this.#storage.children(fullFolder)) {
+      const cluster = decodeComponent(clusterPart) ?? clusterPart;
+      if (filter.cluster !== undefined && filter.cluster !== cluster) continue;
+      for (const databasePart of await this.#storage.children(`${fullFolder}/${clusterPart}`)) {
+        const database = decodeComponent(databasePart) ?? databasePart;
+        if (filter.database !== undefined && filter.database !== database) continue;
+        const folder = `${fullFolder}/${clusterPart}/${databasePart}`;
+        found.push({ folder, cluster, database });
+      }
+    }
+    return found;
+  }
+
+  /** The places of the backups of one database, oldest first. */
+  async #places(database: DatabaseFolder, tier: Tier | undefined): Promise<EntryPlace[]> {
+    const labels = await this.#storage.children(database.folder);
+    return labels
+      .filter((label) => tier === undefined || parseLabel(label)?.tier === tier)
+      .map((label) => ({ ...database, label, folder: `${database.folder}/${label}` }));
+  }
+
+  async listBackups(filter: CatalogFilter = {}): Promise<CatalogEntry[]> {
+    const entries: CatalogEntry[] = [];
+    for (const database of await this.#databases(filter)) {
+      const places = await this.#places(database, filter.tier);
+      const checks = new Set(await this.#storage.children(checksOf(database.folder)));
+      const read = await mapBounded(places, readsMax, (place) =>
+        readEntry(this.#storage, place, checks.has(place.label)),
+      );
+      entries.push(...read.filter((entry) => entry !== null));
+    }
+    return entries.sort(byLabel);
+  }
+
+  async findBackup(label: string, filter: CatalogFilter = {}): Promise<CatalogEntry> {
+    requireLabel(label);
+    const found: EntryPlace[] = [];
+    for (const database of await this.#databases(filter)) {
+      const places = await this.#places(database, filter.tier);
+      found.push(...places.filter((place) => place.label === label));
+    }
+    const [first, second] = found;
+    if (first === undefined) return throwMissing(label);
+    if (second !== undefined) throw ambiguous(`the backup ${label}`, found);
+    return (await readEntry(this.#storage, first)) ?? throwMissing(label);
+  }
+
+  async latestBackup(database: string, filter: CatalogFilter = {}): Promise<LatestBackup> {
+    const places: EntryPlace[] = [];
+    for (const folder of await this.#databases({ ...filter, database })) {
+      places.push(...(await this.#places(folder, filter.tier)));
+    }
+    if (new Set(places.map(({ cluster }) => cluster)).size > 1) {
+      throw ambiguous(`the database ${JSON.stringify(database)}`, places);
+    }
+    const { entry, skipped } = await this.#youngestUsable(places);
+    if (entry !== null) return { entry, skipped };
+    throw await this.#nothingFor(database, filter, skipped.length);
+  }
+
+  /** @param places oldest first */
+  async #youngestUsable(places: readonly EntryPlace[]): Promise<YoungestUsable> {
+    const skipped: CatalogEntry[] = [];
+    for (const place of places.toReversed()) {
+      const entry = await readEntry(this.#storage, place);
+      if (entry === null) continue;
+      if (entry.problem === null && entry.check?.kind !== 'damaged') return { entry, skipped };
+      skipped.push(entry);
+    }
+    return { entry: null, skipped };
+  }
+
+  async #nothingFor(
+    database: string,
+    filter: CatalogFilter,
+    damaged: number,
+  ): Promise<HoldfastError> {
+    const kind = filter.tier === undefined ? 'backup' : `${filter.tier} backup`;
+    const where = filter.cluster === undefined ? '' : ` of the cluster ${filter.cluster}`;
+    const name = `${JSON.stringify(database)}${where}`;
+    if (damaged > 0) {
+      const text = `there is no usable ${kind} of ${name}: all ${damaged} are damaged`;
+      const hint = 'verify_backups.ts tells what is wrong with each of them.';
+      return new HoldfastError('BACKUP_NOT_FOUND', text, { hint });
+    }
+    const known = await this.#databasesWithBackups({ ...filter, database: undefined });
+    const text = `there is no ${kind} of ${name}`;
+    if (known.length === 0) {
+      const hint = 'backup_full.ts takes the first one.';
+      return new HoldfastError('BACKUP_NOT_FOUND', `${text}, nor of any other database`, { hint });
+    }
+    const near = known.sort((a, b) => editDistance(a, database) - editDistance(b, database));
+    const names = near.slice(0, namesMax).map((other) => JSON.stringify(other));
+    const rest = near.length > namesMax ? ` and ${near.length - namesMax} more` : '';
+    return new HoldfastError('BACKUP_NOT_FOUND', text, {
+      hint: `Databases that have some: ${names.join(', ')}${rest}.`,
+      details: { databases: near },
+    });
+  }
+
+  async #databasesWithBackups(filter: CatalogFilter): Promise<string[]> {
+    const names = new Set<string>();
+    for (const folder of await this.#databases(filter)) {
+      if ((await this.#places(folder, filter.tier)).length > 0) names.add(folder.database);
+    }
+    return [...names];
+  }
+
+  async recordCheck(
+    entry: CatalogEntry,
+    check: CheckState,
+    facts: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
+    await writeCheck(this.#storage, entry.folder, check, facts);
+  }
+}
+
+function byLabel(a: CatalogEntry, b: CatalogEntry): number {
+  if (a.label !== b.label) return a.label < b.label ? -1 : 1;
+  return a.folder < b.folder ? -1 : 1;
+}
+
+function throwMissing(label: string): never {
+  throw new HoldfastError('BACKUP_NOT_FOUND', `there is no backup ${label}`, {
+    hint: 'list_backups.ts shows the labels of all backups.',
+  });
+}
+
+/** More than one thing is meant by what the user wrote. */
+function ambiguous(what: string, places: readonly EntryPlace[]): HoldfastError {
+  const clusters = [...new Set(places.map(({ cluster }) => cluster))];
+  const databases = [...new Set(places.map(({ database }) => database))];
+  const choose = clusters.length > 1 ? clusters : databases;
+  const kind = clusters.length > 1 ? 'clusters' : 'databases';
+  const names = choose.slice(0, namesMax).map((name) => JSON.stringify(name));
+  return new HoldfastError('USAGE', `${what} exists in several ${kind}: ${names.join(', ')}`, {
+    hint: clusters.length > 1 ? 'Say which with --cluster.' : 'Say which with its database.',
+    details: { [kind]: choose },
+  });
+}
