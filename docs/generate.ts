@@ -1,0 +1,41 @@
+/**
+ * Writes what is generated from the code: the samples and the tables of the settings, and the
+ * published schema of the manifest. With `--check` it writes nothing and ends with status 1 where
+ * a file differs.
+ */
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { replaceGenerated, sampleEnv, sampleYaml, settingsTable } from '../src/config/describe.ts';
+import { manifestSchemaText } from '../src/core/manifest_codec.ts';
+
+const projectDir = join(import.meta.dirname, '..');
+
+function readIfThere(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+const generators: Readonly<Record<string, (before: string) => string>> = {
+  'holdfast.sample.yaml': sampleYaml,
+  '.env.example': sampleEnv,
+  'docs/reference/settings.md': (before) => replaceGenerated(before, settingsTable('all')),
+  'docs/schemas/manifest.schema.json': manifestSchemaText,
+  'README.md': (before) => replaceGenerated(before, settingsTable('general')),
+};
+
+const check = process.argv.includes('--check');
+let differing = 0;
+for (const [name, generate] of Object.entries(generators)) {
+  const file = join(projectDir, name);
+  const before = readIfThere(file);
+  const after = generate(before);
+  if (after === before) continue;
+  differing += 1;
+  if (!check) writeFileSync(file, after);
+  process.stderr.write(`${name} ${check ? 'differs: run docs/generate.ts' : 'written'}\n`);
+}
+process.exitCode = check && differing > 0 ? 1 : 0;

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Starts a command of this folder on the Node that scripts/bootstrap.sh has brought. The first
+# line of every command calls it by its physical path, so links, PATH and any current folder work.
+set -eu
+
+case $0 in
+  */*) scripts=${0%/*} ;;
+  *) scripts=. ;;
+esac
+modules=$scripts/../node_modules
+
+if [ ! -x "$modules/.bin/node" ]; then
+  printf 'error: Node 24 and the dependencies are not installed yet\n' >&2
+  printf 'hint: type: sh "%s/bootstrap.sh"\n' "$scripts" >&2
+  exit 2
+fi
+
+# Node keeps compiled code for the next start. The cache is code: it lies inside node_modules,
+# where whoever can write can change the program anyway, and is used only by who may write there.
+if [ -z "${NODE_COMPILE_CACHE:-}" ] && [ -w "$modules" ]; then
+  export NODE_COMPILE_CACHE="$modules/.cache/holdfast-node"
+fi
+# After "--" nothing is an option of Node: it would read our --env-file itself, and run what
+# a NODE_OPTIONS in there names.
+exec "$modules/.bin/node" -- "$@"

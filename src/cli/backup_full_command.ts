@@ -1,0 +1,44 @@
+/** The arguments of scripts/backup_full.ts: read without loading what carries them out. */
+
+import type { Command } from './command.ts';
+
+/** scripts/backup_full.ts */
+export const backupFull: Command = {
+  name: 'backup_full.ts',
+  operands: '[database…]',
+  summary:
+    'Takes a full logical backup of each database: a name, a URL, or a key of holdfast.yaml; ' +
+    'without one the configured databases, else PGDATABASE.',
+  settings: ['compression', 'compression-level', 'threads', 'host', 'port', 'username'],
+  options: (parser) =>
+    parser
+      .option('all', { type: 'boolean', describe: 'Every database of the server' })
+      .option('type', {
+        choices: ['daily', 'weekly', 'monthly', 'manual'] as const,
+        default: 'daily',
+        describe: 'The tier: how long the backup is kept',
+      })
+      .option('verify', {
+        type: 'boolean',
+        describe: 'Decompress what was written and read it back whole',
+      })
+      .option('wait', {
+        type: 'number',
+        requiresArg: true,
+        describe: 'Seconds to wait for a running backup of the same database',
+      })
+      .option('test', {
+        type: 'boolean',
+        describe: 'Check settings, connection, programs and space; take no backup',
+      }),
+  examples: [
+    ['mastertrade', 'Back up one database'],
+    ['--all --type weekly', 'Back up every database of the server as weekly backups'],
+    ['postgresql://backup@db.example.com/app', 'Back up a database of another server'],
+  ],
+  repository: 'create',
+  run: async (invocation) => {
+    const { backupFullCommand } = await import('./backup_full.ts');
+    return backupFullCommand(invocation);
+  },
+};

@@ -1,0 +1,77 @@
+/** What a command is, and what it is run with. */
+
+import type { Writable } from 'node:stream';
+import type { Argv } from 'yargs';
+import type { ExitStatus } from '../core/errors.ts';
+import type { Context } from '../operations/context.ts';
+
+/** What a command gives back. */
+export interface CommandResult {
+  readonly status: ExitStatus;
+  /** The document for `--json`. */
+  readonly json: unknown;
+  /** The answer itself, for stdout, where the command is a question (a list, a plan). */
+  readonly text?: string;
+}
+
+/** The flags of a command as yargs gives them, by their long names. */
+export type Flags = Readonly<Record<string, unknown>>;
+
+/** The long names of the flags that are settings. */
+export type FlagName =
+  | 'compression'
+  | 'compression-level'
+  | 'threads'
+  | 'jobs'
+  | 'host'
+  | 'port'
+  | 'username';
+
+/** What a command's `run` is given. */
+export interface Invocation {
+  readonly context: Context;
+  readonly flags: Flags;
+  /** The arguments that are no flags. */
+  readonly operands: readonly string[];
+  readonly world: World;
+}
+
+/** One command of scripts/. */
+export interface Command {
+  /** The file's name in scripts/, `backup_full.ts`. */
+  readonly name: string;
+  /** `[database…]` */
+  readonly operands: string;
+  readonly summary: string;
+  /** The settings that are flags of this command too, by the flags' names. */
+  readonly settings: readonly FlagName[];
+  /** The command's own flags. */
+  readonly options?: (parser: Argv) => Argv;
+  /** Pairs of arguments and what they do. */
+  readonly examples: readonly (readonly [string, string])[];
+  /** Whether the command creates the repository, needs it, or can go without. */
+  readonly repository: 'create' | 'need' | 'optional';
+  /**
+   * The command reads neither the environment nor any file for its settings; these flags stand in
+   * their place, and those of the command line beat them.
+   */
+  readonly ownSettings?: Readonly<Record<string, string>>;
+  readonly run: (invocation: Invocation) => Promise<CommandResult>;
+}
+
+/** A stream that people or programs read; a terminal where `isTTY` says so. */
+export type OutputStream = Writable & { readonly isTTY?: boolean };
+
+/** What surrounds a command: nothing in `cli/` but main.ts reaches for the process by itself. */
+export interface World {
+  /** Without node and the script. */
+  readonly argv: readonly string[];
+  /** `undefined`: that of this process. */
+  readonly environment?: Readonly<Record<string, string | undefined>> | undefined;
+  readonly cwd: string;
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
+  /** Ends the run; its reason is the error to end with. */
+  readonly signal: AbortSignal;
+}

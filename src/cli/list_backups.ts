@@ -1,0 +1,89 @@
+/** The command scripts/list_backups.ts. */
+
+import { exitStatus, HoldfastError } from '../core/errors.ts';
+import type { Tier } from '../core/label.ts';
+import { formatAge, formatBytes, formatDuration } from '../core/units.ts';
+import type { RepositoryContext } from '../operations/context.ts';
+import { type BackupFacts, type BackupList, listBackups } from '../operations/list.ts';
+import type { CommandResult, Flags, Invocation } from './command.ts';
+import { needRepository } from './open_context.ts';
+import { formatTable, printable } from './table.ts';
+
+const header = ['label', 'database', 'state', 'age', 'stored', 'database size', 'rows', 'took'];
+
+function stateOf(backup: BackupFacts): string {
+  if (backup.state === 'damaged') return 'DAMAGED';
+  const warnings = backup.details?.warnings.length ?? 0;
+  const state = backup.check?.kind ?? 'not verified';
+  return warnings === 0 ? state : `${state}, ${warnings} warnings`;
+}
+
+function row(backup: BackupFacts, now: Date): string[] {
+  const { details } = backup;
+  const name = [backup.label, printable(backup.database), stateOf(backup)];
+  if (details === null) return [...name, '', '', '', '', ''];
+  const ageSeconds = (now.getTime() - Date.parse(details.startedAt)) / 1000;
+  return [
+    ...name,
+    formatAge(ageSeconds),
+    formatBytes(details.storedBytes),
+    formatBytes(details.databaseBytes),
+    details.rows === null ? '' : String(details.rows),
+    formatDuration(details.durationSeconds),
+  ];
+}
+
+/** The list as people read it; a column for the cluster only where there are several. */
+function describeList(list: BackupList, now: Date): string {
+  const clusters = new Set(list.backups.map(({ cluster }) => cluster));
+  const several = clusters.size > 1;
+  const lines = list.backups.map((backup) => [
+    ...row(backup, now),
+    ...(several ? [printable(backup.cluster)] : []),
+  ]);
+  const table = formatTable([...header, ...(several ? ['cluster'] : [])], lines);
+  const problems = list.backups
+    .filter(({ problem }) => problem !== null)
+    .map(({ label, problem }) => `${label}: ${problem?.message}\n`);
+  const unfinished = list.unfinished.map(
+    ({ database, label, modifiedAt }) =>
+      `${label} of ${printable(database)}: no backup, unfinished since ${modifiedAt}\n`,
+  );
+  return [table, ...problems, ...unfinished].join('');
+}
+
+/**
+ * The list for the flags of a command.
+ *
+ * @param database only its backups
+ * @throws HoldfastError BACKUP_NOT_FOUND when a database was named that has none
+ */
+export async function listFor(
+  context: RepositoryContext,
+  database: string | undefined,
+  flags: Flags,
+): Promise<CommandResult> {
+  const filter = {
+    cluster: flags.cluster as string | undefined,
+    tier: flags.type as Tier | undefined,
+  };
+  const list = await listBackups(context, { database, ...filter });
+  if (database !== undefined && list.backups.length === 0) {
+    // It knows which databases have backups, and which of them is meant.
+    await context.catalog.latestBackup(database, filter);
+  }
+  const empty = list.backups.length === 0 && list.unfinished.length === 0;
+  const text = empty ? 'no backups\n' : describeList(list, context.clock());
+  return { status: exitStatus.done, json: list, text };
+}
+
+/** Runs the command. */
+export async function listCommand(invocation: Invocation): Promise<CommandResult> {
+  const [database, second] = invocation.operands;
+  if (second !== undefined) {
+    throw new HoldfastError('USAGE', `one database, not also ${JSON.stringify(second)}`, {
+      hint: 'Name one, or none for all.',
+    });
+  }
+  return listFor(needRepository(invocation.context), database, invocation.flags);
+}

@@ -1,0 +1,31 @@
+/** The arguments of scripts/list_backups.ts: read without loading what carries them out. */
+
+import type { Command } from './command.ts';
+
+/** scripts/list_backups.ts */
+export const listBackups: Command = {
+  name: 'list_backups.ts',
+  operands: '[database]',
+  summary: 'Lists the backups of the repository, oldest first.',
+  settings: [],
+  options: (parser) =>
+    parser
+      .option('type', {
+        choices: ['daily', 'weekly', 'monthly', 'manual'] as const,
+        describe: 'Only this tier',
+      })
+      .option('cluster', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Only the backups of this cluster',
+      }),
+  examples: [
+    ['', 'Every backup'],
+    ['mastertrade --json', 'The backups of one database, for a script'],
+  ],
+  repository: 'need',
+  run: async (invocation) => {
+    const { listCommand } = await import('./list_backups.ts');
+    return listCommand(invocation);
+  },
+};

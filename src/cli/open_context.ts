@@ -1,0 +1,170 @@
+/** Opens what a command works with: settings, user, repository, log. */
+
+import { randomBytes, randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { createCatalog } from '../catalog/catalog.ts';
+import { openRepository, type Repository } from '../catalog/repository.ts';
+import { type Config, loadConfig } from '../config/load.ts';
+import { HoldfastError, toHoldfastError } from '../core/errors.ts';
+import { redactPasswords } from '../core/secret.ts';
+import type { Context, RepositoryContext } from '../operations/context.ts';
+import { createConsole, type Log, type Verbosity } from '../process/console.ts';
+import { openLogFile } from '../process/log_file.ts';
+import type { Command, CommandResult, Flags, World } from './command.ts';
+import type { CommonFlags } from './options.ts';
+import { runAsOwner } from './run_as_owner.ts';
+import { projectDir, toolVersion } from './version.ts';
+
+/** A context, and what runs a command in it with a first and a last line in the log. */
+export interface OpenedContext {
+  readonly context: Context;
+  readonly run: (work: () => Promise<CommandResult>) => Promise<CommandResult>;
+}
+
+function verbosityOf(flags: CommonFlags): Verbosity {
+  if (flags.quiet) return 'quiet';
+  return flags.verbose ? 'verbose' : 'normal';
+}
+
+async function readConfig(
+  command: Command,
+  flags: CommonFlags & Flags,
+  { environment, cwd }: World,
+): Promise<Config> {
+  const { ownSettings } = command;
+  const settingFlags: Record<string, string | undefined> = { ...ownSettings };
+  for (const name of ['backup-dir', ...command.settings]) {
+    const value = flags[name];
+    if (typeof value === 'string') settingFlags[name] = value;
+  }
+  return loadConfig({
+    flags: settingFlags,
+    envFile: flags['env-file'],
+    configFile: flags.config,
+    flagsOnly: ownSettings !== undefined,
+    cwd,
+    projectDir,
+    ...(environment === undefined ? {} : { environment }),
+  });
+}
+
+/** Opens the repository as the command wants it; `null` where it can go without one. */
+async function openFor(command: Command, config: Config, now: Date): Promise<Repository | null> {
+  const root = config.settings.backup_dir;
+  try {
+    return await openRepository(root, { create: command.repository === 'create', now });
+  } catch (error) {
+    const isMissing = error instanceof HoldfastError && error.code === 'BACKUP_NOT_FOUND';
+    if (isMissing && command.repository === 'optional') return null;
+    throw error;
+  }
+}
+
+function warnOfLog(log: Log, error: unknown): void {
+  log.warn(`this run has no whole log file: ${toHoldfastError(error).message}`);
+}
+
+/** The log of a run is worth a warning when it cannot be written, never the run. */
+function attachLog(log: Log, repository: Repository, command: Command, context: Context): void {
+  const { log_keep_days: keepDays, log_max_mb: maxMb } = context.config.settings;
+  try {
+    const file = openLogFile({
+      directory: repository.logsDir,
+      command: command.name,
+      runId: context.runId,
+      host: context.host,
+      now: context.clock(),
+      keepDays,
+      bytesMax: maxMb * 1e6,
+      onFailure: (error) => warnOfLog(log, error),
+    });
+    log.attach(file);
+  } catch (error) {
+    warnOfLog(log, error);
+  }
+}
+
+/**
+ * Opens the context of a command.
+ *
+ * @param onLog told of the log as soon as there is one, so that every error finds it
+ * @throws HoldfastError CONFIG_…, WRONG_USER, BACKUP_NOT_FOUND (no repository), STORE_…
+ */
+export async function openContext(
+  command: Command,
+  given: Flags,
+  world: World,
+  onLog: (log: Log) => void,
+): Promise<OpenedContext> {
+  const flags: CommonFlags & Flags = given;
+  const stopwatchMs = () => performance.now();
+  const log = createConsole({
+    stream: world.stderr,
+    verbosity: verbosityOf(flags),
+    clock: stopwatchMs,
+  });
+  onLog(log);
+  const read = await readConfig(command, flags, world);
+  for (const warning of read.warnings) log.warn(warning);
+  const environment = { ...read.environment, ...(await runAsOwner(read, log)) };
+  const config = { ...read, environment };
+  const clock = () => new Date();
+  const base: Context = {
+    config,
+    log,
+    runId: randomUUID(),
+    clock,
+    stopwatch: () => stopwatchMs() / 1000,
+    randomBytes,
+    signal: world.signal,
+    environment,
+    host: hostname(),
+    pid: process.pid,
+    toolVersion: toolVersion(),
+  };
+  const repository = await openFor(command, config, clock());
+  if (repository === null) return { context: base, run: (work) => work() };
+  attachLog(log, repository, command, base);
+  const catalog = createCatalog(repository.storage);
+  const context: RepositoryContext = { ...base, repository, catalog };
+  return { context, run: (work) => runLogged(context, world.argv, work) };
+}
+
+/** The first and the last line of a run in its log. */
+async function runLogged(
+  context: Context,
+  argv: readonly string[],
+  work: () => Promise<CommandResult>,
+): Promise<CommandResult> {
+  const startedSeconds = context.stopwatch();
+  context.log.trace('begins', {
+    arguments: argv.map(redactPasswords),
+    version: context.toolVersion,
+  });
+  const end = (exitStatus: number) => {
+    const seconds = Math.round((context.stopwatch() - startedSeconds) * 1000) / 1000;
+    context.log.trace('ends', { exit_status: exitStatus, duration_seconds: seconds });
+  };
+  try {
+    const result = await work();
+    end(result.status);
+    return result;
+  } catch (error) {
+    end(toHoldfastError(error).status);
+    throw error;
+  }
+}
+
+/** Whether a context has a repository. */
+function hasRepository(context: Context): context is RepositoryContext {
+  return 'repository' in context;
+}
+
+/** The context of a command that needs a repository, which {@link openContext} has opened. */
+export function needRepository(context: Context): RepositoryContext {
+  if (hasRepository(context)) return context;
+  const root = context.config.settings.backup_dir;
+  throw new HoldfastError('BACKUP_NOT_FOUND', `there is no repository in ${root}`, {
+    hint: 'Set BACKUP_DIR to the folder of the repository.',
+  });
+}

@@ -1,0 +1,178 @@
+/** The command scripts/restore_backup.ts: what is restored, where to, and with whose word. */
+
+import { exitStatus, HoldfastError } from '../core/errors.ts';
+import type { Tier } from '../core/label.ts';
+import { requireDatabaseName } from '../core/names.ts';
+import { formatDuration } from '../core/units.ts';
+import type { BackupSource } from '../operations/backup_source.ts';
+import type { Context } from '../operations/context.ts';
+import { planRestore, type RestoreResult, restoreDatabase } from '../operations/restore.ts';
+import { describePlan, type RestorePlan } from '../operations/restore_plan.ts';
+import { fileSource, isLabel, labelSource, latestSource } from '../operations/restore_source.ts';
+import { verifySource } from '../operations/restore_verify.ts';
+import type { RestoreRequest } from '../operations/restore_work.ts';
+import { resolveConnection } from '../postgres/connection.ts';
+import type { CommandResult, Flags, Invocation } from './command.ts';
+import { confirm } from './confirm.ts';
+import { listFor } from './list_backups.ts';
+import { needRepository } from './open_context.ts';
+
+/** What the arguments name. */
+interface Wish {
+  readonly latest: string | undefined;
+  /** A label or a file. */
+  readonly backup: string | undefined;
+  readonly database: string | undefined;
+  readonly target: string | undefined;
+}
+
+function usage(message: string, hint: string): HoldfastError {
+  return new HoldfastError('USAGE', message, { hint });
+}
+
+function readWish(operands: readonly string[], flags: Flags): Wish {
+  const latest = flags.latest as string | undefined;
+  const target = flags['target-database'] as string | undefined;
+  const [first, second, third] = operands;
+  if (latest !== undefined) {
+    if (first !== undefined) {
+      throw usage(
+        `--latest names the backup already, so ${JSON.stringify(first)} is one too many`,
+        'To restore under another name write --target-database NAME.',
+      );
+    }
+    return { latest, backup: undefined, database: latest, target };
+  }
+  if (first === undefined) {
+    throw usage(
+      'nothing says what to restore',
+      'Write --latest DATABASE, or a label or file; --list shows the backups.',
+    );
+  }
+  if (third !== undefined) {
+    throw usage(
+      `${JSON.stringify(third)} is one argument too many`,
+      'Name a backup and a database.',
+    );
+  }
+  return { latest, backup: first, database: second, target };
+}
+
+/** Finds the backup, and the name that it is restored under. */
+async function findSource(
+  context: Context,
+  wish: Wish,
+  flags: Flags,
+  named: string | undefined,
+  cwd: string,
+): Promise<{ readonly source: BackupSource; readonly targetDatabase: string }> {
+  const cluster = (flags.cluster as string | undefined) ?? context.config.settings.cluster;
+  const filter = { cluster: cluster ?? undefined, tier: flags.type as Tier | undefined };
+  if (wish.latest !== undefined && named !== undefined) {
+    const { source } = await latestSource(needRepository(context), named, filter);
+    return { source, targetDatabase: wish.target ?? named };
+  }
+  const backup = wish.backup ?? '';
+  const source = isLabel(backup)
+    ? await labelSource(needRepository(context), backup, named, filter)
+    : await fileSource(backup, cwd);
+  const targetDatabase = wish.target ?? named ?? source.manifest?.database;
+  if (targetDatabase === undefined) {
+    throw usage(
+      `${backup} does not say which database it is`,
+      'Name the database to restore into: restore_backup.ts FILE DATABASE.',
+    );
+  }
+  return { source, targetDatabase };
+}
+
+/** New databases are copied from them, and so would every restore be. */
+const templates: readonly string[] = ['template0', 'template1'];
+
+/** @throws HoldfastError USAGE for a name that no restore may take */
+function requireTarget(name: string): void {
+  requireDatabaseName(name);
+  if (!templates.includes(name)) return;
+  throw usage(
+    `${name} is what PostgreSQL makes new databases from: it cannot be replaced`,
+    'Restore under another name: --target-database NAME.',
+  );
+}
+
+/** Shows the plan and asks; a production system wants the name typed. */
+function confirmation({ context, flags, world }: Invocation): RestoreRequest['confirm'] {
+  return async (plan: RestorePlan) => {
+    const lines = describePlan(plan);
+    if (flags.force === true) {
+      for (const line of lines) context.log.step(line);
+      return;
+    }
+    const production = context.config.settings.environment === 'production';
+    const name = JSON.stringify(plan.target_database);
+    await confirm({
+      plan: lines,
+      question: plan.replaces === null ? `Restore as ${name}?` : `Replace ${name}?`,
+      answer: production ? plan.target_database : 'yes',
+      flag: '--force',
+      world,
+    });
+  };
+}
+
+function tell(context: Context, result: RestoreResult): void {
+  for (const message of result.warnings) context.log.warn(message);
+  const roles = result.roles_created.length;
+  const parts = [
+    `restored ${JSON.stringify(result.database)} in ${formatDuration(result.duration_seconds)}`,
+    ...(result.tables === null ? [] : [`${result.tables} tables, ${result.rows} rows compared`]),
+    ...(roles === 0 ? [] : [`${roles} missing roles created`]),
+  ];
+  context.log.step(parts.join(', '), { ...result });
+  if (result.before !== null) {
+    context.log.step(
+      `the old database stays as ${JSON.stringify(result.before)}; drop it when it is not wanted`,
+    );
+  }
+}
+
+async function verifyOnly(context: Context, source: BackupSource): Promise<CommandResult> {
+  const { plainBytes, reading } = await verifySource(context, source, 1);
+  const json = {
+    backup: source.description,
+    ok: true,
+    plain_bytes: plainBytes,
+    tables: reading.problem === null ? reading.tables.length : null,
+  };
+  return { status: exitStatus.done, json };
+}
+
+/** Runs the command. */
+export async function restoreCommand(invocation: Invocation): Promise<CommandResult> {
+  const { context, flags, operands, world } = invocation;
+  if (flags.list === true) return listFor(needRepository(context), operands[0], flags);
+  const wish = readWish(operands, flags);
+  const { config } = context;
+  const server = await resolveConnection({
+    config,
+    target: wish.database,
+    fallbackDatabase: 'postgres',
+  });
+  for (const warning of server.warnings) context.log.warn(warning);
+  const named = wish.database === undefined ? undefined : server.database;
+  const { source, targetDatabase } = await findSource(context, wish, flags, named, world.cwd);
+  if (flags['verify-only'] === true) return verifyOnly(context, source);
+  requireTarget(targetDatabase);
+  const compare = flags.compare as RestoreRequest['compare'];
+  const request = { source, server, targetDatabase, jobs: config.settings.restore_jobs, compare };
+  if (flags['dry-run'] === true) {
+    const plan = await planRestore(context, request);
+    const text = describePlan(plan).map((line) => `${line}\n`);
+    return { status: exitStatus.done, json: { dry_run: true, plan }, text: text.join('') };
+  }
+  const result = await restoreDatabase(context, {
+    ...request,
+    confirm: confirmation(invocation),
+  });
+  tell(context, result);
+  return { status: exitStatus.done, json: { exit_status: exitStatus.done, ...result } };
+}

@@ -1,0 +1,39 @@
+/** The arguments of scripts/verify_backups.ts: read without loading what carries them out. */
+
+import type { Command } from './command.ts';
+
+/** scripts/verify_backups.ts */
+export const verifyBackups: Command = {
+  name: 'verify_backups.ts',
+  operands: '[label…]',
+  summary:
+    'Reads backups whole: every digest, SHA256SUMS and the manifest byte for byte, ' +
+    'decompression to the end, the structure of the dump.',
+  settings: ['threads'],
+  options: (parser) =>
+    parser
+      .option('latest', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'The latest backup of this database',
+      })
+      .option('all', { type: 'boolean', describe: 'Every backup of the repository' })
+      .option('cluster', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Only the backups of this cluster',
+      })
+      .option('quick', {
+        type: 'boolean',
+        describe: 'Only the digests of the stored bytes, no decompression',
+      }),
+  examples: [
+    ['--latest mastertrade', 'Verify the latest backup of a database'],
+    ['--all', 'Verify every backup'],
+  ],
+  repository: 'need',
+  run: async (invocation) => {
+    const { verifyCommand } = await import('./verify_backups.ts');
+    return verifyCommand(invocation);
+  },
+};

@@ -1,0 +1,43 @@
+/** Reads back what was written, from the store itself, before it is committed. */
+
+import { HoldfastError } from '../core/errors.ts';
+import type { Manifest, ManifestFile, MeasuredBytes } from '../core/manifest.ts';
+import { readBack } from '../pipeline/pipeline.ts';
+import type { FolderWriter } from '../storage/storage.ts';
+import { type Context, flowContext } from './context.ts';
+
+function requireEqual(name: string, what: string, read: MeasuredBytes, wrote: MeasuredBytes): void {
+  if (read.bytes === wrote.bytes && read.sha256 === wrote.sha256) return;
+  throw new HoldfastError(
+    'DAMAGED',
+    `${name} read back from the store differs from what was written: its ${what} bytes`,
+    { hint: 'The disk or the network returns wrong bytes: check the hardware, then run it again.' },
+  );
+}
+
+/**
+ * Reads every file back and compares its digests with those of the stream that was written.
+ *
+ * @param depth `stored`: the bytes as they lie there; `plain`: decompressed to the end as well
+ * @throws HoldfastError DAMAGED when anything differs
+ */
+export async function readBackFiles(
+  context: Context,
+  folder: FolderWriter,
+  files: readonly ManifestFile[],
+  depth: Manifest['read_back']['depth'],
+  signal: AbortSignal,
+): Promise<Manifest['read_back']> {
+  const startedSeconds = context.stopwatch();
+  for (const file of files) {
+    const measured = await readBack({
+      body: await folder.get(file.name),
+      filters: depth === 'plain' ? file.filters : [],
+      context: flowContext(context, signal),
+    });
+    requireEqual(file.name, 'stored', measured.stored, file.stored);
+    if (depth === 'plain') requireEqual(file.name, 'plain', measured.plain, file.plain);
+  }
+  const seconds = Math.round((context.stopwatch() - startedSeconds) * 1000) / 1000;
+  return { depth, seconds };
+}

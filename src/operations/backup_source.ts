@@ -1,0 +1,29 @@
+/** What is restored: a backup of the repository, or a file that lies anywhere. */
+
+import type { Readable } from 'node:stream';
+import type { FilterSpec, Manifest } from '../core/manifest.ts';
+import type { Storage } from '../storage/storage.ts';
+
+/** One file of a backup, wherever it lies. */
+export interface SourceFile {
+  readonly name: string;
+  readonly filters: readonly FilterSpec[];
+  /** Opens the stored bytes from the beginning. */
+  open(): Promise<Readable>;
+}
+
+/** A backup that can be read, and what is known of it. */
+export interface BackupSource {
+  /** For messages: a label, or a path. */
+  readonly description: string;
+  /** `null` for a dump that no manifest belongs to. */
+  readonly manifest: Manifest | null;
+  readonly dump: SourceFile;
+  readonly globals: SourceFile | null;
+  /** Bytes of the dump before compression, where known. */
+  readonly plainBytes: number | null;
+  /** The major version of the pg_dump that wrote it, where known. */
+  readonly dumpMajor: number | null;
+  /** The folder of the backup, where it has one: all its files can be verified. */
+  readonly location: { readonly storage: Storage; readonly folder: string } | null;
+}

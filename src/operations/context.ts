@@ -1,0 +1,44 @@
+/** What every operation is given: nothing in `operations/` reaches for the world by itself. */
+
+import type { Catalog } from '../catalog/catalog.ts';
+import type { Repository } from '../catalog/repository.ts';
+import type { Config } from '../config/load.ts';
+import type { FlowContext } from '../pipeline/pipeline.ts';
+import type { Log } from '../process/console.ts';
+
+/** The world of one run: settings, log, clock, dice, signal. */
+export interface Context {
+  readonly config: Config;
+  readonly log: Log;
+  /** One for each run of a command. */
+  readonly runId: string;
+  /** The time of day. */
+  readonly clock: () => Date;
+  /** Seconds from some moment on, for durations: it never jumps. */
+  readonly stopwatch: () => number;
+  readonly randomBytes: (count: number) => Uint8Array;
+  /** Ends the run; its reason is the error to end with. */
+  readonly signal: AbortSignal;
+  /** The base of the environment of children. */
+  readonly environment: Readonly<Record<string, string>>;
+  /** The name of this host. */
+  readonly host: string;
+  /** Of this process. */
+  readonly pid: number;
+  readonly toolVersion: string;
+}
+
+/** A context with a repository behind it. */
+export interface RepositoryContext extends Context {
+  readonly repository: Repository;
+  readonly catalog: Catalog;
+}
+
+/** What the pipeline needs of a context. */
+export function flowContext(context: Context, signal: AbortSignal = context.signal): FlowContext {
+  return {
+    environment: context.environment,
+    threads: context.config.settings.threads,
+    signal,
+  };
+}

@@ -1,0 +1,65 @@
+/** Tells status.json how a backup ended. */
+
+import { readStatus, unknownCluster, updateStatus } from '../catalog/status.ts';
+import { type HoldfastError, toHoldfastError } from '../core/errors.ts';
+import type { Manifest } from '../core/manifest.ts';
+import { totalBytes } from '../core/manifest_sizes.ts';
+import type { RepositoryContext } from './context.ts';
+
+/** A status that cannot be written is told and never fails a backup. */
+async function tell(context: RepositoryContext, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    context.log.warn(toHoldfastError(error).message);
+  }
+}
+
+/** Records a backup that is committed. */
+export async function recordSuccess(context: RepositoryContext, manifest: Manifest): Promise<void> {
+  const { cluster, database, label, started_at, finished_at } = manifest;
+  const run = { started_at, finished_at, status: 'ok' as const, exit_status: 0, label };
+  const success = {
+    label,
+    finished_at,
+    bytes_stored: totalBytes(manifest, 'stored'),
+    database_bytes: manifest.database_bytes,
+    duration_seconds: manifest.duration_seconds,
+  };
+  const { root } = context.repository;
+  const change = { cluster, database, run, success };
+  await tell(context, () => updateStatus(root, change, context.clock()));
+}
+
+/** The cluster of a database whose server may not have answered, as it was known before. */
+async function knownCluster(context: RepositoryContext, database: string): Promise<string> {
+  const { cluster } = context.config.settings;
+  if (cluster !== null) return cluster;
+  const status = await readStatus(context.repository.root);
+  return status?.databases.find((each) => each.database === database)?.cluster ?? unknownCluster;
+}
+
+/**
+ * Records a run that failed; the last success stays known. A database that was never seen and that
+ * the server does not have is a typing mistake: there is nothing to keep of it.
+ */
+export async function recordFailure(
+  context: RepositoryContext,
+  database: string,
+  startedAt: Date,
+  error: HoldfastError,
+): Promise<void> {
+  const now = context.clock();
+  const run = {
+    started_at: startedAt.toISOString(),
+    finished_at: now.toISOString(),
+    status: 'failed' as const,
+    exit_status: error.status,
+    error: { code: error.code, message: error.message },
+  };
+  await tell(context, async () => {
+    const cluster = await knownCluster(context, database);
+    if (cluster === unknownCluster && error.code === 'DATABASE_NOT_FOUND') return;
+    await updateStatus(context.repository.root, { cluster, database, run }, now);
+  });
+}

@@ -1,0 +1,187 @@
+/** Builds the new database beside the old one: created, filled, detached, compared, analyzed. */
+
+import type { Client } from 'pg';
+import { createDatabaseSql, detachSubscriptionsQuery } from '../core/database_sql.ts';
+import { HoldfastError, toHoldfastError } from '../core/errors.ts';
+import { quoteIdentifier, quoteLiteral } from '../core/quote.ts';
+import { createDatabase } from '../postgres/admin.ts';
+import { type ConnectionParameters, connect } from '../postgres/connection.ts';
+import { execute, queryRows } from '../postgres/query.ts';
+import { dropFailed, restoringComment } from './restore_cleanup.ts';
+import { type Comparison, compareRestored } from './restore_compare.ts';
+import { fillFromFile, fillFromStream } from './restore_fill.ts';
+import { restoringParameters } from './restore_server.ts';
+import type { VerifiedSource } from './restore_verify.ts';
+import type { RestoreWork } from './restore_work.ts';
+
+/** So many sessions count rows and analyze at the same time. */
+const sessionsMax = 2;
+/** So many tables are named when the comparison finds differences. */
+const differencesNamedMax = 5;
+
+/** A database that is ready to take the target's name. */
+export interface BuiltDatabase {
+  readonly database: { readonly name: string; readonly oid: number };
+  readonly comparison: Comparison | null;
+  readonly warnings: readonly string[];
+}
+
+/** The statement that makes the empty database, like the original where its manifest is known. */
+async function createStatement(work: RestoreWork): Promise<string> {
+  const { admin, request, restoringName, server } = work;
+  const name = quoteIdentifier(restoringName);
+  const { manifest } = request.source;
+  if (manifest === null) return `CREATE DATABASE ${name} WITH TEMPLATE = template0`;
+  const { tablespace } = manifest.properties;
+  const found = await queryRows(
+    admin,
+    'SELECT 1 FROM pg_catalog.pg_tablespace WHERE spcname = $1',
+    [tablespace],
+  );
+  const tablespaceExists = found.length > 0;
+  return createDatabaseSql(manifest.properties, name, {
+    serverVersionNum: server.versionNum,
+    tablespaceExists,
+  });
+}
+
+async function fill(
+  work: RestoreWork,
+  verified: VerifiedSource,
+  parameters: ConnectionParameters,
+): Promise<void> {
+  const { context, request, pgRestore } = work;
+  const input = { context, source: request.source, parameters, pgRestore: pgRestore.path };
+  if (verified.file !== null) {
+    context.log.step(`restoring with ${request.jobs} jobs`);
+    await fillFromFile(input, verified.file, request.jobs);
+    return;
+  }
+  const progress = await context.log.progress('restoring', verified.plainBytes);
+  try {
+    await fillFromStream(input, progress.add);
+  } finally {
+    progress.end();
+  }
+}
+
+/** A restored subscription must neither connect nor hold on to the publisher's slot. */
+async function detachSubscriptions(inside: Client): Promise<void> {
+  for (const row of await queryRows<Record<string, string>>(inside, detachSubscriptionsQuery)) {
+    for (const statement of Object.values(row)) await execute(inside, statement);
+  }
+}
+
+function differentError(comparison: Comparison): HoldfastError {
+  const { differences } = comparison;
+  const named = differences
+    .slice(0, differencesNamedMax)
+    .map(({ schema, name, expected, actual }) => {
+      const table = `${quoteIdentifier(schema)}.${quoteIdentifier(name)}`;
+      return actual === null ? `${table} is missing` : `${table} has ${actual} of ${expected} rows`;
+    });
+  const more = differences.length - named.length;
+  const rest = more > 0 ? `, and ${more} more` : '';
+  return new HoldfastError(
+    'DIFFERENT',
+    `the restored database differs: ${named.join(', ')}${rest}`,
+    {
+      hint: 'Nothing was swapped; restore another backup, and report this one.',
+      details: { differences },
+    },
+  );
+}
+
+async function compare(work: RestoreWork, inside: readonly [Client, ...Client[]]) {
+  const { context, request } = work;
+  const { manifest } = request.source;
+  if (request.compare === 'none' || manifest === null || manifest.tables === null) return null;
+  const comparison = await compareRestored(manifest, inside);
+  if (comparison.differences.length > 0) throw differentError(comparison);
+  context.log.step(`compared: ${comparison.tables} tables, ${comparison.rows} rows, all equal`);
+  return comparison;
+}
+
+/**
+ * Gives the planner its statistics; several sessions share the tables. A table that cannot be
+ * analyzed, such as one with a partition on a server that does not answer, is a warning.
+ */
+async function analyze(
+  inside: readonly [Client, ...Client[]],
+  signal: AbortSignal,
+): Promise<string[]> {
+  const [first] = inside;
+  const tables = await queryRows<{ name: string }>(
+    first,
+    `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
+       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+      WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
+        AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
+      ORDER BY c.relpages DESC`,
+  );
+  const pending = tables.values();
+  const warnings: string[] = [];
+  await Promise.all(
+    inside.map(async (client) => {
+      for (const { name } of pending) {
+        signal.throwIfAborted();
+        try {
+          await execute(client, `ANALYZE ${name}`);
+        } catch (thrown) {
+          const error = toHoldfastError(thrown);
+          if (error.code === 'DATABASE_UNREACHABLE') throw error;
+          warnings.push(`the table ${name} was not analyzed: ${error.message}`);
+        }
+      }
+    }),
+  );
+  return warnings;
+}
+
+/** What was found once the data was there. */
+interface Finished {
+  readonly comparison: Comparison | null;
+  readonly warnings: readonly string[];
+}
+
+async function finish(work: RestoreWork, parameters: ConnectionParameters): Promise<Finished> {
+  const { signal } = work.context;
+  const options = { applicationName: 'holdfast restore', signal };
+  const first = await connect(parameters, options);
+  const inside: [Client, ...Client[]] = [first];
+  try {
+    while (inside.length < sessionsMax) inside.push(await connect(parameters, options));
+    await detachSubscriptions(first);
+    const comparison = await compare(work, inside);
+    const warnings = await analyze(inside, signal);
+    return { comparison, warnings: [...(comparison?.relationNotes ?? []), ...warnings] };
+  } finally {
+    await Promise.all(inside.map((client) => client.end()));
+  }
+}
+
+/**
+ * Builds the database under its temporary name. When anything fails it is dropped again.
+ *
+ * @throws HoldfastError RESTORE_FAILED, DIFFERENT, and what the server says
+ */
+export async function buildDatabase(
+  work: RestoreWork,
+  verified: VerifiedSource,
+): Promise<BuiltDatabase> {
+  const { admin, restoringName: name, context, request } = work;
+  const oid = await createDatabase(admin, name, await createStatement(work), work.parameters.user);
+  const database = { name, oid };
+  try {
+    const comment = quoteLiteral(restoringComment(request.targetDatabase));
+    await execute(admin, `COMMENT ON DATABASE ${quoteIdentifier(name)} IS ${comment}`);
+    const parameters = await restoringParameters(admin, work.parameters, name);
+    await fill(work, verified, parameters);
+    const finished = await finish(work, parameters);
+    if (context.signal.aborted) throw context.signal.reason;
+    return { database, ...finished };
+  } catch (error) {
+    await dropFailed(work, database);
+    throw error;
+  }
+}

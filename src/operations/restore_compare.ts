@@ -1,0 +1,95 @@
+/** Counts the rows of a restored database and compares them with the backup's. */
+
+import type { Client } from 'pg';
+import {
+  compareRelations,
+  compareRows,
+  expectedRows,
+  type RowDifference,
+  tableKey,
+} from '../core/compare.ts';
+import type { Manifest } from '../core/manifest.ts';
+import { countRelations } from '../postgres/facts.ts';
+import { queryRows } from '../postgres/query.ts';
+
+/** What the comparison found. */
+export interface Comparison {
+  readonly tables: number;
+  readonly rows: number;
+  readonly differences: readonly RowDifference[];
+  /** Sentences on kinds of relations of which there are more or fewer: a warning, not a failure. */
+  readonly relationNotes: readonly string[];
+}
+
+interface PresentTable {
+  readonly schema: string;
+  readonly name: string;
+  /** What holds its rows, as SQL: itself, or the leaves of a partitioned table. */
+  readonly parts: readonly string[];
+  /** The condition under which an extension's configuration table is dumped, or `''`. */
+  readonly condition: string;
+}
+
+/**
+ * The tables that are there. Of an extension's configuration table only the rows that its condition
+ * selects are in a dump (manual, "Extension Configuration Tables"), so only those are counted. Of a
+ * partitioned table the foreign partitions are left out, whose rows no dump holds, and of another
+ * parent the tables that inherit from it, which a dump holds apart.
+ */
+const presentTablesSql = `
+  SELECT n.nspname AS schema, c.relname AS name, coalesce(x.condition, '') AS condition,
+         CASE c.relkind WHEN 'r' THEN ARRAY[pg_catalog.format('%I.%I', n.nspname, c.relname)]
+         ELSE ARRAY(
+           SELECT pg_catalog.format('%I.%I', m.nspname, l.relname)
+             FROM pg_catalog.pg_partition_tree(c.oid) t
+             JOIN pg_catalog.pg_class l ON l.oid = t.relid
+             JOIN pg_catalog.pg_namespace m ON m.oid = l.relnamespace
+            WHERE l.relkind = 'r') END AS parts
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN (
+    SELECT u.config AS oid, u.condition
+    FROM pg_catalog.pg_extension e,
+      LATERAL unnest(e.extconfig, e.extcondition) AS u(config, condition)
+  ) x ON x.oid = c.oid
+  WHERE c.relkind IN ('r', 'p')`;
+
+async function countRows(client: Client, table: PresentTable): Promise<number> {
+  let sum = 0;
+  for (const part of table.parts) {
+    const sql = `SELECT count(*)::text AS rows FROM ONLY ${part} ${table.condition}`;
+    const [row] = await queryRows<{ rows: string }>(client, sql);
+    sum += Number(row?.rows ?? Number.NaN);
+  }
+  return sum;
+}
+
+/**
+ * Compares the restored database with the manifest.
+ *
+ * @param clients connections to the restored database; tables are counted on all of them at once
+ */
+export async function compareRestored(
+  manifest: Manifest,
+  clients: readonly [Client, ...Client[]],
+): Promise<Comparison> {
+  const [first] = clients;
+  const expected = expectedRows(manifest.tables ?? []);
+  const present = new Map<string, PresentTable>();
+  for (const table of await queryRows<PresentTable>(first, presentTablesSql)) {
+    present.set(tableKey(table), table);
+  }
+  const actual = new Map<string, number>();
+  const pending = expected.flatMap((table) => present.get(tableKey(table)) ?? []).values();
+  await Promise.all(
+    clients.map(async (client) => {
+      for (const table of pending) actual.set(tableKey(table), await countRows(client, table));
+    }),
+  );
+  return {
+    tables: expected.length,
+    rows: expected.reduce((sum, { rows }) => sum + rows, 0),
+    differences: compareRows(expected, actual),
+    relationNotes: compareRelations(manifest.relations, await countRelations(first)),
+  };
+}

@@ -1,0 +1,147 @@
+/** What a restore asks of the server before it begins. */
+
+import { statfs } from 'node:fs/promises';
+import type { Client } from 'pg';
+import { HoldfastError } from '../core/errors.ts';
+import { formatBytes } from '../core/units.ts';
+import { databaseOid } from '../postgres/admin.ts';
+import { type ConnectionParameters, isSocket, withDatabase } from '../postgres/connection.ts';
+import {
+  readLogicalSlots,
+  readPreparedTransactions,
+  readServerFacts,
+  readSubscriptions,
+} from '../postgres/facts.ts';
+import { queryRows } from '../postgres/query.ts';
+
+/**
+ * Settings of the sessions in a database that is being restored: what its own settings or its
+ * role's must not get in the way of.
+ */
+const sessionOptions =
+  '-c default_transaction_read_only=off -c statement_timeout=0 -c lock_timeout=0 ' +
+  '-c idle_in_transaction_session_timeout=0';
+
+/**
+ * What keeps the event triggers of a restored database quiet, which fire from the moment they are
+ * there: what they log or refuse is no part of the backup. Only a superuser can restore one.
+ */
+const quietSql = `
+  SELECT CASE WHEN NOT rolsuper THEN NULL
+              WHEN pg_catalog.current_setting('server_version_num')::int >= 170000
+                THEN '-c event_triggers=off'
+              ELSE '-c session_replication_role=replica' END AS quiet
+    FROM pg_catalog.pg_roles WHERE rolname = current_user`;
+
+/**
+ * The parameters of sessions in a database that is being restored.
+ *
+ * @param admin a session of the same role
+ */
+export async function restoringParameters(
+  admin: Client,
+  parameters: ConnectionParameters,
+  database: string,
+): Promise<ConnectionParameters> {
+  const [row] = await queryRows<{ quiet: string | null }>(admin, quietSql);
+  const given = [parameters.options, sessionOptions, row?.quiet ?? null];
+  const options = given.filter((text) => text !== null).join(' ');
+  return { ...(await withDatabase(parameters, database)), options };
+}
+
+/** The database that a restore is going to replace. */
+export interface OldDatabase {
+  readonly oid: number;
+  readonly bytes: number;
+  readonly connections: number;
+  /** What stands in the way of the swap, or of dropping it later; sentences. */
+  readonly notes: readonly string[];
+}
+
+/** Looks at the database of the target's name; `null` where there is none. */
+export async function readOldDatabase(admin: Client, name: string): Promise<OldDatabase | null> {
+  const oid = await databaseOid(admin, name);
+  if (oid === null) return null;
+  const [row] = await queryRows<{ bytes: string; connections: number }>(
+    admin,
+    `SELECT pg_catalog.pg_database_size($1::oid)::text AS bytes,
+            (SELECT count(*)::int FROM pg_catalog.pg_stat_activity WHERE datid = $1::oid)
+              AS connections`,
+    [oid],
+  );
+  const notes: string[] = [];
+  for (const { name: slot } of await readLogicalSlots(admin, oid)) {
+    notes.push(
+      `the replication slot ${JSON.stringify(slot)} stays with the old database: ` +
+        'it holds WAL and blocks its drop',
+    );
+  }
+  for (const { name: subscription } of await readSubscriptions(admin, oid)) {
+    notes.push(
+      `the subscription ${JSON.stringify(subscription)} stays with the old database; ` +
+        'the restored one is disabled, without a slot',
+    );
+  }
+  for (const { gid } of await readPreparedTransactions(admin, oid)) {
+    notes.push(
+      `the prepared transaction ${JSON.stringify(gid)} blocks the swap: ` +
+        'COMMIT PREPARED or ROLLBACK PREPARED it first',
+    );
+  }
+  return { oid, bytes: Number(row?.bytes ?? 0), connections: row?.connections ?? 0, notes };
+}
+
+/** The target server, as a restore needs to know it. */
+export interface RestoreServer {
+  readonly versionNum: number;
+  readonly major: number;
+  /** Free where the server keeps its data; `null` where that cannot be seen from here. */
+  readonly freeBytes: number | null;
+}
+
+/**
+ * Looks at the server. The free space can be seen only where it runs on this machine and lets the
+ * role see its data directory.
+ *
+ * @throws HoldfastError RESTORE_FAILED on a standby, which takes no restore
+ */
+export async function readRestoreServer(
+  admin: Client,
+  parameters: ConnectionParameters,
+): Promise<RestoreServer> {
+  const facts = await readServerFacts(admin);
+  if (facts.in_recovery) {
+    throw new HoldfastError('RESTORE_FAILED', 'the server is a standby, which takes no restore', {
+      hint: 'Name the primary: --host, PGHOST, or target_session_attrs=primary.',
+    });
+  }
+  const { version_num: versionNum, major } = facts;
+  return { versionNum, major, freeBytes: await dataDirectoryFreeBytes(admin, parameters) };
+}
+
+async function dataDirectoryFreeBytes(
+  admin: Client,
+  parameters: ConnectionParameters,
+): Promise<number | null> {
+  if (!isSocket(parameters.host)) return null;
+  try {
+    const sql = "SELECT pg_catalog.current_setting('data_directory') AS directory";
+    const [row] = await queryRows<{ directory: string }>(admin, sql);
+    if (row === undefined) return null;
+    const { bavail, bsize } = await statfs(row.directory);
+    return bavail * bsize;
+  } catch {
+    return null;
+  }
+}
+
+/** @throws HoldfastError NO_SPACE when the server's disk will not hold the restored database */
+export function requireSpace(neededBytes: number | null, freeBytes: number | null): void {
+  if (neededBytes === null || freeBytes === null || neededBytes <= freeBytes) return;
+  throw new HoldfastError(
+    'NO_SPACE',
+    `the restored database needs about ${formatBytes(neededBytes)} beside the old one, and ` +
+      `${formatBytes(freeBytes)} are free where the server keeps its data`,
+    { hint: 'Free space there, or drop what earlier restores have left (…__before_…).' },
+  );
+}

@@ -1,0 +1,35 @@
+/** What the steps of a restore share: what was asked for, and what is known before it begins. */
+
+import type { Client } from 'pg';
+import type { ConnectionParameters, ResolvedTarget } from '../postgres/connection.ts';
+import type { Tool } from '../postgres/tools.ts';
+import type { BackupSource } from './backup_source.ts';
+import type { Context } from './context.ts';
+import type { RestorePlan } from './restore_plan.ts';
+import type { OldDatabase, RestoreServer } from './restore_server.ts';
+
+/** What is restored, where to, and how. */
+export interface RestoreRequest {
+  readonly source: BackupSource;
+  /** The server: its database is not looked at. */
+  readonly server: ResolvedTarget;
+  readonly targetDatabase: string;
+  readonly jobs: number;
+  readonly compare: 'counts' | 'none';
+  /** Shown the plan; throws when it is not to be carried out. */
+  readonly confirm: (plan: RestorePlan) => Promise<void>;
+}
+
+/** All that is known when the plan is made. */
+export interface RestoreWork {
+  readonly context: Context;
+  readonly request: RestoreRequest;
+  readonly admin: Client;
+  /** Of the maintenance database, on the server that answered. */
+  readonly parameters: ConnectionParameters;
+  readonly server: RestoreServer;
+  readonly old: OldDatabase | null;
+  readonly pgRestore: Tool;
+  readonly restoringName: string;
+  readonly beforeName: string;
+}

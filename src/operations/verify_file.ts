@@ -1,0 +1,156 @@
+/** Verifies one file of a backup: its digests, its decompression, the archive in it. */
+
+import { HoldfastError } from '../core/errors.ts';
+import type { Manifest, ManifestFile, MeasuredBytes } from '../core/manifest.ts';
+import { createByteCounter } from '../pipeline/measure.ts';
+import { type Measurements, readBack } from '../pipeline/pipeline.ts';
+import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts';
+import type { Storage } from '../storage/storage.ts';
+import { type Context, flowContext } from './context.ts';
+
+/** Something that is wrong with a file of a backup. */
+export interface Finding {
+  /** Its name in the backup's folder. */
+  readonly file: string;
+  /** Which check it did not pass. */
+  readonly check:
+    | 'missing'
+    | 'extra'
+    | 'size'
+    | 'stored'
+    | 'plain'
+    | 'archive'
+    | 'sums'
+    | 'manifest';
+  /** What is wrong, to be read after the file's name. */
+  readonly message: string;
+}
+
+/** Where the file lies, and who counts the bytes. */
+export interface VerifyTarget {
+  readonly context: Context;
+  readonly storage: Storage;
+  readonly folder: string;
+  readonly onBytes: (bytes: number) => void;
+}
+
+/** Errors that are about the file; any other says that nothing can be known about it now. */
+const damageCodes = new Set<string>(['DAMAGED', 'BACKUP_NOT_FOUND', 'PATH_REFUSED']);
+
+function findingOf(error: unknown, file: string): Finding {
+  if (!(error instanceof HoldfastError) || !damageCodes.has(error.code)) throw error;
+  const check = error.code === 'BACKUP_NOT_FOUND' ? 'missing' : 'stored';
+  return { file, check, message: error.message };
+}
+
+async function measureFile(
+  { context, storage, folder, onBytes }: VerifyTarget,
+  file: Pick<ManifestFile, 'name' | 'filters'>,
+  observers: Parameters<typeof readBack>[0]['observers'] = [],
+): Promise<Measurements> {
+  return readBack({
+    body: await storage.get(`${folder}/${file.name}`),
+    filters: file.filters,
+    observers,
+    storedObservers: [createByteCounter(onBytes)],
+    context: flowContext(context),
+  });
+}
+
+/** Hashes a file as it is stored, where there is no manifest to say more. */
+export async function verifyStored(
+  target: VerifyTarget,
+  name: string,
+  sha256: string,
+): Promise<Finding[]> {
+  try {
+    const { stored } = await measureFile(target, { name, filters: [] });
+    if (stored.sha256 === sha256) return [];
+    return [{ file: name, check: 'stored', message: 'differs from its digest' }];
+  } catch (error) {
+    return [findingOf(error, name)];
+  }
+}
+
+function compare(
+  file: string,
+  check: 'stored' | 'plain',
+  expected: MeasuredBytes,
+  actual: MeasuredBytes,
+): Finding[] {
+  const when = check === 'plain' ? ' when decompressed' : '';
+  if (actual.bytes !== expected.bytes) {
+    const message = `has ${actual.bytes} bytes instead of ${expected.bytes}${when}`;
+    return [{ file, check, message }];
+  }
+  if (actual.sha256 === expected.sha256) return [];
+  return [{ file, check, message: `differs from its digest${when}` }];
+}
+
+/** Compares what the dump itself tells with what was written down when it was made. */
+function compareArchive(
+  file: string,
+  manifest: Pick<Manifest, 'tables' | 'large_objects'>,
+  reading: ArchiveReading,
+): Finding[] {
+  // A version that the parser did not know then costs the counts, never the backup.
+  if (manifest.tables === null) return [];
+  if (reading.problem !== null) {
+    const message = `cannot be read as an archive: ${reading.problem.message}`;
+    return [{ file, check: 'archive', message }];
+  }
+  const findings: Finding[] = [];
+  const add = (message: string) => findings.push({ file, check: 'archive', message });
+  const keyOf = ({ schema, name }: { schema: string; name: string }) =>
+    JSON.stringify([schema, name]);
+  const actual = new Map(reading.tables.map((table) => [keyOf(table), table]));
+  for (const table of manifest.tables) {
+    const name = JSON.stringify(`${table.schema}.${table.name}`);
+    const found = actual.get(keyOf(table));
+    actual.delete(keyOf(table));
+    if (found === undefined) add(`lacks the table ${name}`);
+    else if (found.rows !== table.rows) {
+      add(`has ${found.rows} rows of ${name} instead of ${table.rows}`);
+    } else if (found.sha256 !== table.sha256 || found.bytes !== table.bytes) {
+      add(`has other data of the table ${name}`);
+    }
+  }
+  for (const extra of actual.values()) {
+    add(
+      `has a table that is not in the manifest: ${JSON.stringify(`${extra.schema}.${extra.name}`)}`,
+    );
+  }
+  const before = manifest.large_objects;
+  const now = reading.largeObjects;
+  if (before?.sha256 !== now?.sha256 || before?.count !== now?.count) {
+    add('has other large objects');
+  }
+  return findings;
+}
+
+/**
+ * Verifies a file that is there and has the right size.
+ *
+ * @param depth `stored`: its stored bytes alone
+ */
+export async function verifyFile(
+  target: VerifyTarget,
+  file: ManifestFile,
+  manifest: Manifest,
+  depth: 'stored' | 'plain',
+): Promise<Finding[]> {
+  const archive = depth === 'plain' && file.role === 'dump' ? createArchiveReader() : null;
+  try {
+    const filters = depth === 'plain' ? file.filters : [];
+    const observers = archive === null ? [] : [archive];
+    const measured = await measureFile(target, { name: file.name, filters }, observers);
+    const stored = compare(file.name, 'stored', file.stored, measured.stored);
+    if (depth === 'stored') return stored;
+    const findings = [...stored, ...compare(file.name, 'plain', file.plain, measured.plain)];
+    // Once the bytes differ, what can be read in them says nothing more.
+    if (findings.length > 0 || archive === null) return findings;
+    return compareArchive(file.name, manifest, archive.finish());
+  } catch (error) {
+    return [findingOf(error, file.name)];
+  }
+}
