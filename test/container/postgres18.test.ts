@@ -1,0 +1,73 @@
+/**
+ * The integration suite once more, on PostgreSQL 18: in a container with the checkout mounted
+ * read-only, without a network, as an ordinary user, with the programs found by the normal search.
+ */
+
+import { GenericContainer, type StartedTestContainer } from 'testcontainers';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { checkout, idle, labImage, listTests, mountedCheckout, vitest } from './support/lab.ts';
+
+/** The part of vitest's JSON report that counts here. */
+interface Report {
+  success: boolean;
+  testResults: {
+    name: string;
+    message: string;
+    assertionResults: { fullName: string; status: string; failureMessages: string[] }[];
+  }[];
+}
+
+const expected = await listTests('integration');
+
+describe('the integration suite on PostgreSQL 18', () => {
+  let container: StartedTestContainer;
+  let report: Report;
+
+  beforeAll(async () => {
+    container = await new GenericContainer(labImage('HOLDFAST_IMAGE_POSTGRES18'))
+      .withNetworkMode('none')
+      .withUser('postgres')
+      .withBindMounts([{ source: checkout, target: mountedCheckout, mode: 'ro' }])
+      .withTmpFs({ '/dev/shm': 'rw,nosuid,nodev,size=1g' })
+      .withCommand(idle)
+      .start();
+    const run = await container.exec(
+      [
+        ...vitest,
+        ...['run', '--configLoader', 'native', '--project', 'integration'],
+        ...['--reporter=default', '--reporter=json', '--outputFile.json=/tmp/report.json'],
+      ],
+      { workingDir: mountedCheckout, env: { CI: 'true', NO_COLOR: '1' } },
+    );
+    const { stdout, exitCode } = await container.exec(['cat', '/tmp/report.json']);
+    if (exitCode !== 0) throw new Error(`the suite left no report:\n${run.output}`);
+    report = JSON.parse(stdout);
+  }, 1_200_000);
+
+  afterAll(async () => {
+    await container?.stop();
+  });
+
+  it('runs on 18', async () => {
+    const { stdout } = await container.exec(['sh', '-c', 'ls /usr/lib/postgresql; id -u']);
+    expect(stdout).toMatch(/^18\n[1-9]/);
+  });
+
+  it('has tests to run', () => {
+    expect(expected.size).toBeGreaterThan(0);
+    expect(report.testResults).toHaveLength(expected.size);
+  });
+
+  it.each([...expected])('passes %s, all its %d tests', (file, count) => {
+    const result = report.testResults.find(({ name }) => name === `${mountedCheckout}/${file}`);
+    const tests = result?.assertionResults ?? [];
+    const bad = tests
+      .filter(({ status }) => status !== 'passed')
+      .map(({ fullName, status, failureMessages }) =>
+        [`${status}: ${fullName}`, ...failureMessages].join('\n'),
+      );
+    if (result !== undefined && result.message !== '') bad.push(result.message);
+    expect(bad.join('\n\n')).toBe('');
+    expect(tests).toHaveLength(count);
+  });
+});

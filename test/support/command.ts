@@ -1,0 +1,95 @@
+/** Runs the commands as a user would: in this process, where coverage sees them, or as programs. */
+
+import { Readable, Writable } from 'node:stream';
+import { backupFull } from '../../src/cli/backup_full_command.ts';
+import type { Command } from '../../src/cli/command.ts';
+import { executeCommand } from '../../src/cli/execute.ts';
+import { listBackups } from '../../src/cli/list_backups_command.ts';
+import { restoreBackup } from '../../src/cli/restore_backup_command.ts';
+import { verifyBackups } from '../../src/cli/verify_backups_command.ts';
+import { type DataChild, startChild } from '../../src/process/stream.ts';
+
+const commands = {
+  backup_full: backupFull,
+  list_backups: listBackups,
+  restore_backup: restoreBackup,
+  verify_backups: verifyBackups,
+} as const satisfies Record<string, Command>;
+
+export type CommandName = keyof typeof commands;
+
+export interface Outcome {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface RunOptions {
+  /** The whole environment: nothing of this process gets in. PATH is added. */
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly signal?: AbortSignal;
+  readonly cwd?: string;
+  /** What is typed on the terminal; without it there is no terminal. */
+  readonly typed?: string;
+}
+
+function collect(isTTY: boolean): { stream: Writable & { isTTY: boolean }; text: () => string } {
+  let text = '';
+  const stream = new Writable({
+    write(chunk: Buffer, _encoding, done) {
+      text += chunk.toString();
+      done();
+    },
+  });
+  return { stream: Object.assign(stream, { isTTY }), text: () => text };
+}
+
+const basePath = { PATH: process.env.PATH ?? '', HOME: '/nonexistent' };
+
+/** Runs a command in this process. */
+export async function runCommand(
+  name: CommandName,
+  argv: readonly string[],
+  options: RunOptions = {},
+): Promise<Outcome> {
+  const stdout = collect(false);
+  const stderr = collect(false);
+  const { typed } = options;
+  const stdin = Object.assign(Readable.from(typed === undefined ? [] : [`${typed}\n`]), {
+    isTTY: typed !== undefined,
+  });
+  const status = await executeCommand(commands[name], {
+    argv,
+    environment: { ...basePath, ...options.environment },
+    cwd: options.cwd ?? '/',
+    stdin,
+    stdout: stdout.stream,
+    stderr: stderr.stream,
+    signal: options.signal ?? new AbortController().signal,
+  });
+  return { status, stdout: stdout.text(), stderr: stderr.text() };
+}
+
+/** Starts a command as a program of its own, to be killed or interrupted. */
+export function spawnCommand(
+  name: CommandName,
+  argv: readonly string[],
+  options: RunOptions = {},
+): DataChild {
+  const script = new URL(`../../scripts/${name}.ts`, import.meta.url).pathname;
+  const child = startChild(script, argv, {
+    environment: { ...basePath, ...options.environment },
+  });
+  child.stdin.end();
+  return child;
+}
+
+/** Waits for a command that was started as a program. */
+export async function outcomeOf(child: DataChild): Promise<Outcome> {
+  let stdout = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+  });
+  const { status } = await child.exited;
+  return { status: status ?? -1, stdout, stderr: child.stderrTail() };
+}

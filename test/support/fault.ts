@@ -1,0 +1,256 @@
+/** What the tests of the worst day share: victims, seeded chance, and what must hold afterwards. */
+
+import { randomInt, randomUUID } from 'node:crypto';
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { startTestCluster, type TestCluster } from './cluster.ts';
+import {
+  type CommandName,
+  type Outcome,
+  outcomeOf,
+  type RunOptions,
+  runCommand,
+  spawnCommand,
+} from './command.ts';
+
+/** Numbers from 0 up to 1 that a seed repeats (mulberry32). */
+export interface Chance {
+  readonly seed: number;
+  next(): number;
+  between(low: number, high: number): number;
+}
+
+/** HOLDFAST_FAULT_SEED repeats a run that failed; every failure prints its seed. */
+export function createChance(): Chance {
+  const given = process.env.HOLDFAST_FAULT_SEED;
+  const seed = given === undefined ? randomInt(2 ** 31) : Number(given);
+  let state = seed;
+  function next(): number {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  }
+  return { seed, next, between: (low, high) => low + (high - low) * next() };
+}
+
+/** A process that belongs to a victim. */
+export interface MarkedProcess {
+  readonly pid: number;
+  /** The program's name: `pg_dump`, `zstd`. */
+  readonly name: string;
+  /** It only tells its version. */
+  readonly isProbe: boolean;
+}
+
+/** Every living process whose environment carries the mark: a command and its children. */
+async function markedProcesses(mark: string): Promise<MarkedProcess[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  const found = await Promise.all(
+    pids.map(async (pid): Promise<MarkedProcess[]> => {
+      const environment = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '');
+      if (!environment.includes(`TERM=${mark}\0`)) return [];
+      const stat = await readFile(`/proc/${pid}/stat`, 'latin1').catch(() => '');
+      const name = stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')'));
+      if (name === '' || /\) [ZX] /.test(stat)) return [];
+      const argv = await readFile(`/proc/${pid}/cmdline`, 'latin1').catch(() => '');
+      // Empty: it has ended meanwhile.
+      if (argv === '') return [];
+      return [{ pid: Number(pid), name, isProbe: argv.includes('--version') }];
+    }),
+  );
+  return found.flat();
+}
+
+/** Waits for something that surely comes; says what it was when it does not. */
+export async function until<T>(
+  what: string,
+  look: () => T | null | Promise<T | null>,
+  timeoutMs = 30_000,
+): Promise<T> {
+  const deadlineMs = performance.now() + timeoutMs;
+  for (;;) {
+    const seen = await look();
+    if (seen !== null && seen !== false) return seen;
+    if (performance.now() > deadlineMs) throw new Error(`${what}: not within ${timeoutMs} ms`);
+    await sleep(2);
+  }
+}
+
+/** Sends a signal; `false` when the process is gone. */
+export function send(pid: number | undefined, signal: NodeJS.Signals): boolean {
+  try {
+    return pid !== undefined && process.kill(pid, signal);
+  } catch {
+    return false;
+  }
+}
+
+/** A command that runs as a program of its own, to be hit. */
+export interface Victim {
+  readonly pid: number | undefined;
+  readonly outcome: Promise<Outcome>;
+  /** Whether it has ended by itself or by a blow. */
+  ended(): boolean;
+  stderr(): string;
+  /** Waits for a child with that name; `null` when the victim ends before. */
+  child(name: string): Promise<MarkedProcess | null>;
+  /** Fails unless every one of its processes goes away. */
+  expectGone(): Promise<void>;
+}
+
+/** One line of `list_backups.ts --json`. */
+export interface ListedBackup {
+  readonly label: string;
+  readonly folder: string;
+  readonly state: string;
+  readonly problem: unknown;
+}
+
+export interface Listing {
+  readonly backups: readonly ListedBackup[];
+  readonly unfinished: readonly { readonly folder: string }[];
+}
+
+/** A server, a repository, and the commands that work on both. */
+export interface Scene {
+  readonly cluster: TestCluster;
+  readonly folder: string;
+  readonly repository: string;
+  run(name: CommandName, argv: readonly string[], options?: RunOptions): Promise<Outcome>;
+  start(
+    name: CommandName,
+    argv: readonly string[],
+    environment?: Readonly<Record<string, string>>,
+  ): Victim;
+  list(): Promise<Listing>;
+  /** Waits until the server takes connections; starts it where its postmaster was killed. */
+  serverUp(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** The database that is backed up and restored: data, an index, a setting and a comment. */
+export async function fillShop(cluster: TestCluster, rows: number): Promise<void> {
+  await cluster.sql('CREATE DATABASE shop');
+  await cluster.sql(
+    [
+      'CREATE TABLE orders AS SELECT i AS id, md5(i::text) || md5((i * 7)::text) AS text ' +
+        `FROM generate_series(1, ${rows}) AS i`,
+      'CREATE UNIQUE INDEX orders_id ON orders (id)',
+      'CREATE INDEX orders_text ON orders (text)',
+      "CREATE TABLE state AS SELECT 'as backed up' AS state",
+      "COMMENT ON DATABASE shop IS 'the shop''s own comment'",
+      'ALTER DATABASE shop SET work_mem = 5432',
+    ],
+    'shop',
+  );
+}
+
+/** All that makes the database whole: every row, both indexes, what the database carries itself. */
+export async function fingerprint(cluster: TestCluster, database = 'shop'): Promise<string> {
+  const [row] = await cluster.sql(
+    `SELECT (SELECT count(*) FROM orders) AS rows,
+            (SELECT sum(hashtext(text)) FROM orders) AS sum,
+            (SELECT count(*) FROM pg_index WHERE indisvalid AND indexrelid::regclass::text
+              IN ('orders_id', 'orders_text')) AS indexes,
+            (SELECT string_agg(state, ',') FROM state) AS state,
+            (SELECT shobj_description(oid, 'pg_database') FROM pg_database
+              WHERE datname = current_database()) AS comment,
+            current_setting('work_mem') AS setting`,
+    database,
+  );
+  return JSON.stringify(row);
+}
+
+/** Starts a command as a program, whose processes all carry a mark of their own. */
+function startVictim(
+  name: CommandName,
+  argv: readonly string[],
+  environment: Readonly<Record<string, string>>,
+): Victim {
+  const mark = `holdfast-${randomUUID()}`;
+  const child = spawnCommand(name, argv, { environment: { ...environment, TERM: mark } });
+  let ended = false;
+  const outcome = outcomeOf(child).finally(() => {
+    ended = true;
+  });
+  return {
+    pid: child.pid,
+    outcome,
+    ended: () => ended,
+    stderr: () => child.stderrTail(),
+    async child(wanted) {
+      const found = await until(`a child ${wanted}`, async () => {
+        if (ended) return 'ended';
+        const processes = await markedProcesses(mark);
+        return processes.find((each) => each.name === wanted && !each.isProbe) ?? null;
+      });
+      return found === 'ended' ? null : found;
+    },
+    async expectGone() {
+      await outcome;
+      await until('the end of every child', async () => {
+        return (await markedProcesses(mark)).length === 0 ? true : null;
+      });
+    },
+  };
+}
+
+/** Starts the server where its postmaster was killed, and waits until it takes connections. */
+async function bringUp(cluster: TestCluster): Promise<void> {
+  const runs = await cluster.pid().catch(() => null);
+  if (runs === null) await cluster.restart();
+  await until('the server takes connections', () =>
+    cluster.sql('SELECT 1').then(
+      () => true,
+      () => null,
+    ),
+  );
+}
+
+/** Opens a scene on a fresh cluster. */
+export async function openScene(server: { readonly tcp?: boolean } = {}): Promise<Scene> {
+  const cluster = await startTestCluster(server);
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-fault-'));
+  await chmod(folder, 0o755);
+  const repository = join(folder, 'repository');
+  const environment = {
+    ...cluster.environment(),
+    BACKUP_DIR: repository,
+    MIN_DISK_SPACE_GB: '0',
+  };
+  const victims: Victim[] = [];
+
+  const run: Scene['run'] = (name, argv, options = {}) =>
+    runCommand(name, argv, {
+      ...options,
+      environment: { ...environment, ...options.environment },
+    });
+
+  return {
+    cluster,
+    folder,
+    repository,
+    run,
+    start(name, argv, more = {}) {
+      const victim = startVictim(name, argv, { ...environment, ...more });
+      victims.push(victim);
+      return victim;
+    },
+    serverUp: () => bringUp(cluster),
+    async list() {
+      const outcome = await run('list_backups', ['--json']);
+      expect(outcome.status, outcome.stderr).toBe(0);
+      return JSON.parse(outcome.stdout);
+    },
+    async close() {
+      for (const victim of victims) if (!victim.ended()) send(victim.pid, 'SIGKILL');
+      await Promise.all(victims.map((victim) => victim.expectGone()));
+      await cluster.stop({ immediate: true });
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}

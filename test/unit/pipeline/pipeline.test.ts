@@ -1,0 +1,228 @@
+import { createWriteStream } from 'node:fs';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as pause } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { HoldfastError } from '../../../src/core/errors.ts';
+import { compressionFilters } from '../../../src/pipeline/compress.ts';
+import type { Sink } from '../../../src/pipeline/fan_out.ts';
+import type { Filter } from '../../../src/pipeline/filter.ts';
+import { readBack, store } from '../../../src/pipeline/pipeline.ts';
+import { type DataChild, startChild } from '../../../src/process/stream.ts';
+
+const environment = { PATH: process.env.PATH ?? '' };
+const zstd = compressionFilters('zstd', 3);
+
+function contextOf(signal = new AbortController().signal) {
+  return { environment, threads: 1, signal };
+}
+
+function shell(script: string): () => DataChild {
+  return () => {
+    const child = startChild('/bin/sh', ['-c', script], { environment });
+    child.stdin.end();
+    return child;
+  };
+}
+
+/** A sink that tells whether it saw the end of its body. */
+function watchingSink(): { sink: Sink; ended: () => boolean; bytes: () => number } {
+  let ended = false;
+  let bytes = 0;
+  return {
+    sink: async (body) => {
+      for await (const chunk of body as AsyncIterable<Buffer>) bytes += chunk.length;
+      ended = true;
+    },
+    ended: () => ended,
+    bytes: () => bytes,
+  };
+}
+
+describe('storing', () => {
+  it('loses nothing of a program that ends at once', async () => {
+    const watched = watchingSink();
+    const measured = await store({
+      source: shell('printf holdfast'),
+      filters: [],
+      observers: [],
+      sinks: [watched.sink],
+      context: contextOf(),
+    });
+    expect(measured.plain.bytes).toBe(8);
+    expect(watched.bytes()).toBe(8);
+  });
+
+  it('feeds several sinks in one pass', async () => {
+    const one = watchingSink();
+    const two = watchingSink();
+    const measured = await store({
+      source: shell('seq 1 200000'),
+      filters: zstd,
+      observers: [],
+      sinks: [one.sink, two.sink],
+      context: contextOf(),
+    });
+    expect(measured.plain.bytes).toBe(1288895);
+    expect(one.bytes()).toBe(measured.stored.bytes);
+    expect(two.bytes()).toBe(measured.stored.bytes);
+  });
+
+  it('shows no sink the end when the source fails after its last byte', async () => {
+    const watched = watchingSink();
+    await expect(
+      store({
+        source: shell('seq 1 1000; echo "the disk caught fire" >&2; exit 3'),
+        filters: zstd,
+        observers: [],
+        sinks: [watched.sink],
+        context: contextOf(),
+      }),
+    ).rejects.toMatchObject({
+      code: 'CHILD_FAILED',
+      message: /ended with 3: the disk caught fire/,
+    });
+    expect(watched.ended()).toBe(false);
+  });
+
+  it('tells a killed source as what it is', async () => {
+    await expect(
+      store({
+        source: shell('seq 1 1000; kill -9 $$'),
+        filters: zstd,
+        observers: [],
+        sinks: [watchingSink().sink],
+        context: contextOf(),
+      }),
+    ).rejects.toMatchObject({ code: 'CHILD_FAILED', message: /SIGKILL/, hint: /memory/ });
+  });
+
+  it('tells a killed filter as what it is, not as a broken pipe', async () => {
+    const [honest] = zstd;
+    if (honest === undefined) throw new Error('no filter');
+    const killed: Filter = {
+      ...honest,
+      async forward(context) {
+        const stage = await honest.forward(context);
+        if (stage.kind === 'child')
+          setTimeout(() => stage.child.pid && process.kill(stage.child.pid, 'SIGKILL'), 50);
+        return stage;
+      },
+    };
+    const watched = watchingSink();
+    await expect(
+      store({
+        source: shell('while :; do seq 1 100000; done'),
+        filters: [killed],
+        observers: [],
+        sinks: [watched.sink],
+        context: contextOf(),
+      }),
+    ).rejects.toMatchObject({ code: 'CHILD_FAILED', message: /zstd was ended by SIGKILL/ });
+    expect(watched.ended()).toBe(false);
+  });
+
+  it('fails with the error of the sink that failed, and ends the source', async () => {
+    const source = shell('while :; do seq 1 100000; done')();
+    const watched = watchingSink();
+    await expect(
+      store({
+        source: () => source,
+        filters: zstd,
+        observers: [],
+        sinks: [watched.sink, (body) => pipeline(body, createWriteStream('/dev/full'))],
+        context: contextOf(),
+      }),
+    ).rejects.toMatchObject({ code: 'ENOSPC' });
+    expect(watched.ended()).toBe(false);
+    expect((await source.exited).status).not.toBe(0);
+  });
+
+  it('tells the words of a sink whose body broke before it could say why', async () => {
+    const sink: Sink = async (body) => {
+      body.destroy(Object.assign(new Error('write EPIPE'), { code: 'EPIPE' }));
+      await pause(100);
+      throw new HoldfastError('RESTORE_FAILED', 'pg_restore was ended by SIGKILL');
+    };
+    const source = shell('head -c 20000000 /dev/zero');
+    const stored = store({
+      source,
+      filters: [],
+      observers: [],
+      sinks: [sink],
+      context: contextOf(),
+    });
+    await expect(stored).rejects.toMatchObject({ code: 'RESTORE_FAILED' });
+  });
+
+  it('goes at the pace of the slowest sink, in flat memory', async () => {
+    let slowBytes = 0;
+    let fastBytes = 0;
+    let gapMax = 0;
+    await store({
+      source: shell('head --bytes 60000000 /dev/zero'),
+      filters: [],
+      observers: [],
+      sinks: [
+        async (body) => {
+          for await (const chunk of body as AsyncIterable<Buffer>) {
+            fastBytes += chunk.length;
+            gapMax = Math.max(gapMax, fastBytes - slowBytes);
+          }
+        },
+        async (body) => {
+          for await (const chunk of body as AsyncIterable<Buffer>) {
+            await pause(1);
+            slowBytes += chunk.length;
+          }
+        },
+      ],
+      context: contextOf(),
+    });
+    expect(slowBytes).toBe(60_000_000);
+    expect(gapMax).toBeLessThan(8_000_000);
+  });
+
+  it('ends every child when it is interrupted, with the reason given', async () => {
+    const controller = new AbortController();
+    const source = shell('while :; do seq 1 100000; done')();
+    const watched = watchingSink();
+    setTimeout(() => controller.abort(new HoldfastError('INTERRUPTED', 'enough')), 50);
+    await expect(
+      store({
+        source: () => source,
+        filters: zstd,
+        observers: [],
+        sinks: [watched.sink],
+        context: contextOf(controller.signal),
+      }),
+    ).rejects.toMatchObject({ code: 'INTERRUPTED', message: 'enough' });
+    expect((await source.exited).status).not.toBe(0);
+    expect(watched.ended()).toBe(false);
+  });
+
+  it('says which program is missing', async () => {
+    await expect(
+      store({
+        source: () => startChild('/nowhere/pg_dump', [], { environment }),
+        filters: zstd,
+        observers: [],
+        sinks: [watchingSink().sink],
+        context: contextOf(),
+      }),
+    ).rejects.toMatchObject({ code: 'PROGRAM_MISSING', message: /\/nowhere\/pg_dump/ });
+  });
+});
+
+describe('reading back', () => {
+  it('fails with the error of a body that breaks off', async () => {
+    const body = new Readable({
+      read() {
+        this.destroy(new HoldfastError('STORE_UNREACHABLE', 'the store went away'));
+      },
+    });
+    await expect(
+      readBack({ body, filters: [{ name: 'zstd', level: 3 }], context: contextOf() }),
+    ).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' });
+  });
+});
