@@ -2,12 +2,13 @@
 
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import type { Tier } from '../core/label.ts';
-import { formatAge, formatBytes, formatDuration } from '../core/units.ts';
+import { printable } from '../core/printable.ts';
+import { formatAge, formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import { type BackupFacts, type BackupList, listBackups } from '../operations/list.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { needRepository } from './open_context.ts';
-import { formatTable, printable } from './table.ts';
+import { formatTable } from './table.ts';
 
 const header = ['label', 'database', 'state', 'age', 'stored', 'database size', 'rows', 'took'];
 
@@ -15,7 +16,7 @@ function stateOf(backup: BackupFacts): string {
   if (backup.state === 'damaged') return 'DAMAGED';
   const warnings = backup.details?.warnings.length ?? 0;
   const state = backup.check?.kind ?? 'not verified';
-  return warnings === 0 ? state : `${state}, ${warnings} warnings`;
+  return warnings === 0 ? state : `${state}, ${formatCount(warnings, 'warning')}`;
 }
 
 function row(backup: BackupFacts, now: Date): string[] {

@@ -34,3 +34,8 @@ export function formatAge(seconds: number): string {
   if (seconds < 36 * 3600) return `${Math.round(seconds / 3600)} h`;
   return `${Math.round(seconds / 86400)} days`;
 }
+
+/** `(1, 'table')` → `1 table`; `(2, 'table')` → `2 tables`. For nouns with a plural in `s`. */
+export function formatCount(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}

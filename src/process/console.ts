@@ -3,6 +3,7 @@
 import type { Writable } from 'node:stream';
 import { styleText } from 'node:util';
 import type { HoldfastError } from '../core/errors.ts';
+import { printableText } from '../core/printable.ts';
 import { redactPasswords } from '../core/secret.ts';
 import type { LogFile } from './log_file.ts';
 import { noProgress, type Progress, startProgress } from './progress.ts';
@@ -46,7 +47,7 @@ export function createConsole(options: ConsoleOptions): Log {
   function print(mark: string, style: Style, message: string): void {
     const isPlain = mark === '' || stream.isTTY !== true;
     const text = isPlain ? mark : styleText(style, mark, { stream });
-    stream.write(`${text}${redactPasswords(message)}\n`);
+    stream.write(`${text}${printableText(redactPasswords(message))}\n`);
   }
 
   return {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatAge, formatBytes, formatDuration } from '../../../src/core/units.ts';
+import { formatAge, formatBytes, formatCount, formatDuration } from '../../../src/core/units.ts';
 
 describe('sizes', () => {
   it.each([
@@ -42,5 +42,15 @@ describe('ages', () => {
     [172_800, '2 days'],
   ])('%d seconds are %s', (seconds, text) => {
     expect(formatAge(seconds)).toBe(text);
+  });
+});
+
+describe('counts', () => {
+  it('have the noun in the right number', () => {
+    expect([0, 1, 2].map((count) => formatCount(count, 'table'))).toEqual([
+      '0 tables',
+      '1 table',
+      '2 tables',
+    ]);
   });
 });

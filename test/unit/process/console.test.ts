@@ -31,6 +31,12 @@ function sayAll({ log }: ReturnType<typeof open>): void {
 }
 
 describe('what people read', () => {
+  it('never acts on the terminal, whatever a name or a server says', () => {
+    const opened = open('normal');
+    opened.log.warn('the table "a\x1b[2J" of\nanother line');
+    expect(opened.text()).toBe('warning: the table "a\\u001b[2J" of\nanother line\n');
+  });
+
   it('is steps, warnings and errors with what to do', () => {
     const opened = open('normal');
     sayAll(opened);
