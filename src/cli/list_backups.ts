@@ -1,12 +1,13 @@
 /** The command scripts/list_backups.ts. */
 
 import { exitStatus, HoldfastError } from '../core/errors.ts';
-import type { Tier } from '../core/label.ts';
+import { parseLabel, type Tier } from '../core/label.ts';
 import { printable } from '../core/printable.ts';
 import { formatAge, formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import { type BackupFacts, type BackupList, listBackups } from '../operations/list.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
+import { listTables } from './list_tables.ts';
 import { needRepository } from './open_context.ts';
 import { formatTable } from './table.ts';
 
@@ -86,5 +87,8 @@ export async function listCommand(invocation: Invocation): Promise<CommandResult
       hint: 'Name one, or none for all.',
     });
   }
-  return listFor(needRepository(invocation.context), database, invocation.flags);
+  const context = needRepository(invocation.context);
+  return database !== undefined && parseLabel(database) !== null
+    ? listTables(context, database, invocation.flags)
+    : listFor(context, database, invocation.flags);
 }

@@ -5,8 +5,9 @@ import type { Command } from './command.ts';
 /** scripts/list_backups.ts */
 export const listBackups: Command = {
   name: 'list_backups.ts',
-  operands: '[database]',
-  summary: 'Lists the backups of the repository, oldest first.',
+  operands: '[database or label]',
+  summary:
+    'Lists the backups of the repository, oldest first; for a label, the tables in that backup.',
   settings: [],
   options: (parser) =>
     parser
@@ -21,6 +22,7 @@ export const listBackups: Command = {
       }),
   examples: [
     ['', 'Every backup'],
+    ['20261121T020000Z-daily-k3f9', 'The tables in that backup, and how many rows they have'],
     ['mastertrade --json', 'The backups of one database, for a script'],
   ],
   repository: 'need',
