@@ -75,8 +75,30 @@ export const generalTable = {
     flag: 'threads',
     default: ({ cores }) => (cores > 2 ? cores - 1 : cores),
     defaultText: 'all processors, less one where there are more than two',
-    description: 'How many threads the compressor may use.',
+    description:
+      'How many threads the compressors may use, all together when several databases are backed ' +
+      'up at once.',
     example: 2,
+  },
+  backup_jobs: {
+    schema: { type: 'integer', minimum: 1, maximum: 64 },
+    env: ['BACKUP_JOBS'],
+    flag: 'parallel',
+    default: 1,
+    description:
+      'How many databases are backed up at once. Each keeps a processor of its server busy, and ' +
+      'has at least one thread of a compressor.',
+    example: 2,
+  },
+  nice: {
+    schema: { type: 'integer', minimum: 0, maximum: 19 },
+    env: ['NICE'],
+    flag: 'nice',
+    default: 0,
+    description:
+      'How far a command and the programs that it starts stand back for others on this machine: ' +
+      '19 the farthest. The server is not among them; a higher value than it has already is kept.',
+    example: 10,
   },
   min_disk_space_gb: {
     schema: { type: 'number', minimum: 0, maximum: 1_000_000 },
@@ -123,6 +145,42 @@ export const generalTable = {
       "What kind of system this is. With `production` a restore always wants the database's name " +
       'typed, or `--force`.',
     example: 'production',
+  },
+  retention_days: {
+    schema: { type: 'integer', minimum: 1, maximum: 36_500 },
+    env: ['RETENTION_DAYS'],
+    default: null,
+    defaultText: '30 for manual backups',
+    description:
+      'How many days manual backups are kept. Where it is set it is also the least for every tier.',
+    example: 30,
+  },
+  retention_daily: {
+    schema: { type: 'integer', minimum: 1, maximum: 36_500 },
+    env: ['BACKUP_RETENTION_DAYS', 'BACKUP_RETENTION_DAILY'],
+    default: 7,
+    description:
+      'How many days daily backups are kept. An older one goes only while so many younger good ' +
+      'daily ones stay.',
+    example: 14,
+  },
+  retention_weekly: {
+    schema: { type: 'integer', minimum: 1, maximum: 5200 },
+    env: ['BACKUP_RETENTION_WEEKS', 'BACKUP_RETENTION_WEEKLY'],
+    default: 4,
+    description:
+      'How many weeks weekly backups are kept. An older one goes only while so many younger good ' +
+      'weekly ones stay.',
+    example: 8,
+  },
+  retention_monthly: {
+    schema: { type: 'integer', minimum: 1, maximum: 1200 },
+    env: ['BACKUP_RETENTION_MONTHS', 'BACKUP_RETENTION_MONTHLY'],
+    default: 12,
+    description:
+      'How many months of 31 days monthly backups are kept. An older one goes only while so many ' +
+      'younger good monthly ones stay.',
+    example: 24,
   },
   log_keep_days: {
     schema: { type: 'integer', minimum: 1, maximum: 36_500 },
