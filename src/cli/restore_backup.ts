@@ -136,12 +136,15 @@ function tell(context: Context, result: RestoreResult): void {
 }
 
 async function verifyOnly(context: Context, source: BackupSource): Promise<CommandResult> {
-  const { plainBytes, reading } = await verifySource(context, source, 1);
+  const { plainBytes, reading } = await verifySource(context, source, {
+    jobs: 1,
+    structure: true,
+  });
   const json = {
     backup: source.description,
     ok: true,
     plain_bytes: plainBytes,
-    tables: reading.problem === null ? reading.tables.length : null,
+    tables: reading?.problem === null ? reading.tables.length : null,
   };
   return { status: exitStatus.done, json };
 }

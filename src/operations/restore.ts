@@ -110,7 +110,7 @@ async function restoreLocked(work: RestoreWork): Promise<RestoreResult> {
   const { source, targetDatabase } = request;
   const startedSeconds = context.stopwatch();
   await dropStaleRestores(context, admin, parameters, targetDatabase);
-  const verified = await verifySource(context, source, request.jobs);
+  const verified = await verifySource(context, source, { jobs: request.jobs });
   try {
     const roles = await restoreRoles(context, source, admin);
     const built = await buildDatabase(work, verified);

@@ -1,62 +1,38 @@
-/** Reads a backup whole before a restore touches anything, and unpacks it where that is wanted. */
+/**
+ * Reads a backup whole before a restore touches anything. The dump is read once: its stored and its
+ * plain digest are taken while it is unpacked for those who want it unpacked.
+ */
 
-import { createWriteStream } from 'node:fs';
-import { lstat, mkdtemp, readdir, rm, statfs } from 'node:fs/promises';
-import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '../core/errors.ts';
-import { formatBytes } from '../core/units.ts';
 import type { Sink } from '../pipeline/fan_out.ts';
-import { createByteCounter } from '../pipeline/measure.ts';
-import { readBack } from '../pipeline/pipeline.ts';
+import { createByteCounter, type Observer } from '../pipeline/measure.ts';
+import { type Measurements, readBack } from '../pipeline/pipeline.ts';
 import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts';
-import { identityName, ownIdentity, parseIdentityName, processState } from '../process/identity.ts';
 import type { BackupSource } from './backup_source.ts';
 import { type Context, flowContext } from './context.ts';
+import { createUnpackedFile } from './restore_unpack.ts';
 import { damageError, inspectBackup } from './verify.ts';
+import { compareBytes } from './verify_file.ts';
 
-/** What reading the dump whole has told. */
-export interface DumpReading {
-  readonly reading: ArchiveReading;
-  readonly plainBytes: number;
+/** What a restore, or who only verifies, wants of the one reading. */
+export interface VerifyWish {
+  /** With several the plain dump is unpacked into a temporary file while it is read. */
+  readonly jobs: number;
+  /** Whether the structure of a backup's archive is told; that of a bare file always is. */
+  readonly structure?: boolean;
+  /** See the plain bytes of the dump as they pass. */
+  readonly observers?: readonly Observer[];
 }
 
-/**
- * Reads the dump to its end: decompressed, digested, its structure understood.
- *
- * @param sinks take the plain bytes, while they are read anyway
- * @throws HoldfastError DAMAGED when it differs from its manifest, NOT_A_DUMP when it is none
- */
-async function readDump(
-  context: Context,
-  source: BackupSource,
-  sinks: readonly Sink[] = [],
-): Promise<DumpReading> {
-  const { dump, manifest, plainBytes } = source;
-  const archive = createArchiveReader();
-  const progress = await context.log.progress(`reading ${dump.name}`, plainBytes);
-  try {
-    const measured = await readBack({
-      body: await dump.open(),
-      filters: dump.filters,
-      observers: [archive, createByteCounter(progress.add)],
-      sinks,
-      context: flowContext(context),
-    });
-    const expected = manifest?.files.find(({ role }) => role === 'dump');
-    for (const part of ['stored', 'plain'] as const) {
-      if (expected !== undefined && measured[part].sha256 !== expected[part].sha256) {
-        throw new HoldfastError('DAMAGED', `${dump.name}: its ${part} bytes are not the backup's`, {
-          hint: 'This copy is damaged: restore another backup, or another copy of this one.',
-        });
-      }
-    }
-    const reading = archive.finish();
-    if (manifest === null) requireDump(dump.name, reading);
-    return { reading, plainBytes: measured.plain.bytes };
-  } finally {
-    progress.end();
-  }
+/** A source that was read whole. */
+export interface VerifiedSource {
+  readonly plainBytes: number;
+  /** `null` where nobody wished it: the digests of a backup say more than its structure. */
+  readonly reading: ArchiveReading | null;
+  /** The plain archive, where it was unpacked for several jobs; else `null`. */
+  readonly file: string | null;
+  /** Removes the unpacked file. */
+  remove(): Promise<void>;
 }
 
 /** A file from elsewhere has no digests: its own structure has to tell that it is whole. */
@@ -74,19 +50,74 @@ function requireDump(name: string, reading: ArchiveReading): void {
   });
 }
 
-/** A source that was read whole. */
-export interface VerifiedSource extends DumpReading {
-  /** The plain archive, where it was unpacked for several jobs; else `null`. */
-  readonly file: string | null;
-  /** Removes the unpacked file. */
-  remove(): Promise<void>;
+/** @throws HoldfastError DAMAGED when the dump's bytes are not those that its manifest tells */
+function requireRecorded(source: BackupSource, measured: Measurements): void {
+  const expected = source.manifest?.files.find(({ role }) => role === 'dump');
+  if (expected === undefined) return;
+  const findings = [
+    ...compareBytes(expected.name, 'stored', expected.stored, measured.stored),
+    ...compareBytes(expected.name, 'plain', expected.plain, measured.plain),
+  ];
+  if (findings.length > 0) throw damageError(source.description, findings);
 }
 
-/** Every file of the backup beside the dump, against the manifest and SHA256SUMS. */
+/** Bytes that cannot even be decompressed, told with the names of the backup and of its file. */
+function explainDamage(error: unknown, { description, dump, manifest }: BackupSource): unknown {
+  if (!(error instanceof HoldfastError) || error.code !== 'DAMAGED') return error;
+  const finding = { file: dump.name, check: 'stored', message: error.message } as const;
+  if (manifest !== null) return damageError(description, [finding]);
+  return new HoldfastError('DAMAGED', `${dump.name} ${error.message}`, {
+    hint: 'The file is cut or damaged: use another copy.',
+    cause: error,
+  });
+}
+
+/**
+ * Reads the dump to its end: decompressed, digested, and where that is wished understood.
+ *
+ * @param sinks take the plain bytes, while they are read anyway
+ */
+async function readDump(
+  context: Context,
+  source: BackupSource,
+  wish: VerifyWish,
+  sinks: readonly Sink[],
+): Promise<Pick<VerifiedSource, 'plainBytes' | 'reading'>> {
+  const { dump, manifest, plainBytes } = source;
+  const archive = manifest === null || wish.structure === true ? createArchiveReader() : null;
+  const progress = await context.log.progress(`reading ${dump.name}`, plainBytes);
+  try {
+    const measured = await readBack({
+      body: await dump.open(),
+      filters: dump.filters,
+      observers: [
+        ...(archive === null ? [] : [archive]),
+        ...(wish.observers ?? []),
+        createByteCounter(progress.add),
+      ],
+      sinks,
+      context: flowContext(context),
+    }).catch((error: unknown) => {
+      throw explainDamage(error, source);
+    });
+    requireRecorded(source, measured);
+    const reading = archive?.finish() ?? null;
+    if (manifest === null && reading !== null) requireDump(dump.name, reading);
+    return { reading, plainBytes: measured.plain.bytes };
+  } finally {
+    progress.end();
+  }
+}
+
+/**
+ * Everything of the backup but the bytes of its dump: which files there are and their sizes, the
+ * digests of the others, the manifest and SHA256SUMS against each other.
+ */
 async function verifyOthers(context: Context, source: BackupSource): Promise<void> {
   if (source.location === null || source.manifest === null) return;
   const place = { ...source.location, entry: null };
-  const { findings } = await inspectBackup(context, place, { depth: 'stored' });
+  const readByCaller = source.manifest.files.find(({ role }) => role === 'dump');
+  const { findings } = await inspectBackup(context, place, { depth: 'stored', readByCaller });
   if (findings.length > 0) throw damageError(source.description, findings);
 }
 
@@ -94,72 +125,39 @@ async function verifyOthers(context: Context, source: BackupSource): Promise<voi
  * Reads the whole source. For one job nothing is written; for several the plain dump is unpacked
  * into a temporary file while it is read.
  *
- * @throws HoldfastError DAMAGED, NOT_A_DUMP; NO_SPACE when the folder for temporary files will not
- *   hold the unpacked dump
+ * @throws HoldfastError DAMAGED when it differs from its manifest, NOT_A_DUMP when it is none;
+ *   CONFIG_INVALID, NO_SPACE when the folder for temporary files will not hold the unpacked dump
  */
 export async function verifySource(
   context: Context,
   source: BackupSource,
-  jobs: number,
+  wish: VerifyWish,
 ): Promise<VerifiedSource> {
   await verifyOthers(context, source);
-  const nothing = () => Promise.resolve();
-  const verified =
-    jobs > 1
-      ? await unpackDump(context, source)
-      : { ...(await readDump(context, source)), file: null, remove: nothing };
+  const verified = await (wish.jobs > 1 ? unpackDump : readOnly)(context, source, wish);
   context.log.step(`verified: every byte of ${source.description} is as it was written`);
   return verified;
 }
 
-/** Of a folder for an unpacked dump; the process that it belongs to follows. */
-const unpackedPrefix = 'holdfast-restore-';
-
-/** Removes the unpacked dumps that killed restores of this host and user have left. */
-async function removeStaleUnpacked(parent: string): Promise<void> {
-  for (const name of await readdir(parent)) {
-    if (!name.startsWith(unpackedPrefix)) continue;
-    const owner = parseIdentityName(name.slice(unpackedPrefix.length));
-    if (owner === null || processState(owner) !== 'dead') continue;
-    const folder = join(parent, name);
-    const stats = await lstat(folder).catch(() => null);
-    if (stats?.isDirectory() !== true || stats.uid !== process.getuid?.()) continue;
-    await rm(folder, { recursive: true, force: true });
-  }
+async function readOnly(
+  context: Context,
+  source: BackupSource,
+  wish: VerifyWish,
+): Promise<VerifiedSource> {
+  const told = await readDump(context, source, wish, []);
+  return { ...told, file: null, remove: () => Promise.resolve() };
 }
 
-/** @throws HoldfastError CONFIG_INVALID when there is no such folder */
-async function freeBytesIn(folder: string): Promise<number> {
-  try {
-    const { bavail, bsize } = await statfs(folder);
-    return bavail * bsize;
-  } catch (cause) {
-    throw new HoldfastError('CONFIG_INVALID', `temp_dir (TMPDIR): ${folder} cannot be used`, {
-      hint: 'Set TMPDIR to an existing folder, or restore with --jobs 1, which unpacks nothing.',
-      cause,
-    });
-  }
-}
-
-async function unpackDump(context: Context, source: BackupSource): Promise<VerifiedSource> {
-  const parent = context.config.settings.temp_dir;
-  const free = await freeBytesIn(parent);
-  await removeStaleUnpacked(parent);
-  if (source.plainBytes !== null && source.plainBytes > free) {
-    const [needed, there] = [formatBytes(source.plainBytes), formatBytes(free)];
-    throw new HoldfastError(
-      'NO_SPACE',
-      `several jobs need ${needed} in ${parent} for the unpacked dump, and ${there} are free`,
-      { hint: 'Restore with --jobs 1, which unpacks nothing, or set TMPDIR to a larger folder.' },
-    );
-  }
-  const folder = await mkdtemp(join(parent, `${unpackedPrefix}${identityName(ownIdentity())}~`));
-  const file = join(folder, 'database.dump');
-  const remove = () => rm(folder, { recursive: true, force: true });
+async function unpackDump(
+  context: Context,
+  source: BackupSource,
+  wish: VerifyWish,
+): Promise<VerifiedSource> {
+  const unpacked = await createUnpackedFile(context.config.settings.temp_dir, source.plainBytes);
+  const { path: file, remove } = unpacked;
   try {
     context.log.step(`unpacking the dump into ${file} for several jobs`);
-    const write: Sink = (body) => pipeline(body, createWriteStream(file, { mode: 0o600 }));
-    return { ...(await readDump(context, source, [write])), file, remove };
+    return { ...(await readDump(context, source, wish, [unpacked.sink])), file, remove };
   } catch (error) {
     await remove();
     throw error;

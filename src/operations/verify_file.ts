@@ -72,7 +72,8 @@ export async function verifyStored(
   }
 }
 
-function compare(
+/** What is wrong with bytes that were read, or nothing. */
+export function compareBytes(
   file: string,
   check: 'stored' | 'plain',
   expected: MeasuredBytes,
@@ -144,9 +145,9 @@ export async function verifyFile(
     const filters = depth === 'plain' ? file.filters : [];
     const observers = archive === null ? [] : [archive];
     const measured = await measureFile(target, { name: file.name, filters }, observers);
-    const stored = compare(file.name, 'stored', file.stored, measured.stored);
+    const stored = compareBytes(file.name, 'stored', file.stored, measured.stored);
     if (depth === 'stored') return stored;
-    const findings = [...stored, ...compare(file.name, 'plain', file.plain, measured.plain)];
+    const findings = [...stored, ...compareBytes(file.name, 'plain', file.plain, measured.plain)];
     // Once the bytes differ, what can be read in them says nothing more.
     if (findings.length > 0 || archive === null) return findings;
     return compareArchive(file.name, manifest, archive.finish());
