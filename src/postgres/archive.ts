@@ -3,6 +3,7 @@
  * and what the SHA-256 of its data is. See archive_toc.ts for where the format comes from.
  */
 
+import { copyColumns } from '../core/copy_columns.ts';
 import {
   type CopyDigest,
   type LargeObjectsDigest,
@@ -16,11 +17,14 @@ import {
   type ArchiveProblemKind,
   type Reading,
 } from './archive_input.ts';
+import type { RowLayout } from './archive_rows.ts';
 import {
   type ArchiveHeader,
   type DataEntry,
   readHeader,
   readTableOfContents,
+  type SequenceValue,
+  type TableEntry,
 } from './archive_toc.ts';
 
 /**
@@ -52,7 +56,24 @@ export interface ArchiveReading {
   readonly tables: readonly ArchiveTable[];
   /** All large objects together; `null` when no block of them was read. */
   readonly largeObjects: LargeObjectsDigest | null;
+  /** Where the sequences stand; none when the table of contents was not read to its end. */
+  readonly sequences: readonly SequenceValue[];
 }
+
+/** A table whose data is in an archive, before its data was read. */
+export interface ArchivedTable {
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** The columns that its rows have, in their order; `null` when they could not be made out. */
+  readonly columns: readonly string[] | null;
+}
+
+/**
+ * Told which tables there are, before the first row of any; says, by their OIDs, of which the rows
+ * are also summed up (`rowSum`), and how they are taken.
+ */
+export type ChooseRowSums = (tables: readonly ArchivedTable[]) => ReadonlyMap<number, RowLayout>;
 
 /** Consumes an uncompressed custom-format archive chunk by chunk. */
 export interface ArchiveReader {
@@ -74,26 +95,40 @@ function nameOf(entry: DataEntry): string {
     : 'the large objects';
 }
 
+function archivedTable({ oid, schema, name, copyStatement }: TableEntry): ArchivedTable {
+  return { oid, schema, name, columns: copyColumns(copyStatement) };
+}
+
 /** Follows the archive from its first byte to its last; what it found so far is in its fields. */
 class Archive {
   readonly #input: ArchiveInput;
   header: ArchiveHeader | null = null;
   tocEntries = 0;
+  sequences: readonly SequenceValue[] = [];
   #entries: ReadonlyMap<number, DataEntry> = new Map();
+  readonly #chooseRowSums: ChooseRowSums | undefined;
+  #rowSums: ReadonlyMap<number, RowLayout> = new Map();
   /** By dump id: the blocks that were read whole; `null` for large objects. */
   readonly #done = new Map<number, CopyDigest | null>();
   readonly #largeObjects = new LargeObjectsSink();
 
-  constructor(input: ArchiveInput) {
+  constructor(input: ArchiveInput, chooseRowSums: ChooseRowSums | undefined) {
     this.#input = input;
+    this.#chooseRowSums = chooseRowSums;
   }
 
   *read(): Reading<void> {
     const { header, layout } = yield* readHeader(this.#input);
     this.header = header;
-    const contents = yield* readTableOfContents(this.#input, layout);
+    const choose = this.#chooseRowSums;
+    const contents = yield* readTableOfContents(this.#input, layout, choose !== undefined);
     this.tocEntries = contents.entries;
+    this.sequences = contents.sequences;
     this.#entries = contents.data;
+    if (choose !== undefined) {
+      const tables = [...contents.data.values()].filter((entry) => entry.kind === 'table');
+      this.#rowSums = choose(tables.map(archivedTable));
+    }
     if (header.compression !== 'none') {
       const message = `the data is compressed inside (${header.compression})`;
       throw new ArchiveProblem('compressed', message);
@@ -123,7 +158,7 @@ class Archive {
     }
     input.place = nameOf(entry);
     if (entry.kind === 'table') {
-      this.#done.set(dumpId, yield* readTableData(input));
+      this.#done.set(dumpId, yield* readTableData(input, this.#rowSums.get(entry.oid)));
     } else {
       yield* readLargeObjects(input, this.#largeObjects);
       this.#done.set(dumpId, null);
@@ -148,11 +183,12 @@ class Archive {
 
 /**
  * A reader for one archive. Its memory grows with the number of tables, never with their rows: of
- * the table of contents it keeps the names of tables alone.
+ * the table of contents it keeps the names of tables and the values of sequences alone, and with
+ * `chooseRowSums` the statements that name the columns.
  */
-export function createArchiveReader(): ArchiveReader {
+export function createArchiveReader(chooseRowSums?: ChooseRowSums): ArchiveReader {
   const input = new ArchiveInput();
-  const archive = new Archive(input);
+  const archive = new Archive(input, chooseRowSums);
   const reading = archive.read();
   let stopped = false;
   let problem: ArchiveReading['problem'] = null;
@@ -183,6 +219,7 @@ export function createArchiveReader(): ArchiveReader {
         tocEntries: archive.tocEntries,
         tables: archive.tables(),
         largeObjects: archive.largeObjects(),
+        sequences: archive.sequences,
       };
     },
   };

@@ -1,12 +1,14 @@
 /** The data of a custom-format archive: its chunks put together again, counted and hashed. */
 
 import { createHash, type Hash } from 'node:crypto';
-import { type ArchiveInput, intBytes, lengthMax, type Reading } from './archive_input.ts';
-
-/** Takes the payload of one block piece by piece; must not keep `bytes` after it returned. */
-export interface PayloadSink {
-  add(bytes: Buffer, start: number, end: number): void;
-}
+import {
+  type ArchiveInput,
+  intBytes,
+  lengthMax,
+  type PayloadSink,
+  type Reading,
+} from './archive_input.ts';
+import { type RowLayout, RowSumSink } from './archive_rows.ts';
 
 /** Rows in COPY's text format, without the terminator. */
 export interface CopyDigest {
@@ -14,6 +16,8 @@ export interface CopyDigest {
   readonly bytes: number;
   /** SHA-256 in lower-case hexadecimal. */
   readonly sha256: string;
+  /** What does not depend on the order of the rows (archive_rows.ts), where it was asked for. */
+  readonly rowSum?: string;
 }
 
 /** All large objects of a dump, together. */
@@ -177,13 +181,34 @@ function* readChunks(input: ArchiveInput, sink: PayloadSink): Reading<void> {
   }
 }
 
-/** Reads the block of a table, after its dump id. */
-export function* readTableData(input: ArchiveInput): Reading<CopyDigest> {
+/** Hands each piece to two sinks. */
+class BothSinks implements PayloadSink {
+  readonly #sinks: readonly [PayloadSink, PayloadSink];
+
+  constructor(...sinks: readonly [PayloadSink, PayloadSink]) {
+    this.#sinks = sinks;
+  }
+
+  add(bytes: Buffer, start: number, end: number): void {
+    for (const sink of this.#sinks) sink.add(bytes, start, end);
+  }
+}
+
+/**
+ * Reads the block of a table, after its dump id.
+ *
+ * @param layout also sums up the rows, taken so
+ */
+export function* readTableData(
+  input: ArchiveInput,
+  layout: RowLayout | undefined,
+): Reading<CopyDigest> {
   const sink = new CopyTextSink();
-  yield* readChunks(input, sink);
+  const rows = layout === undefined ? null : new RowSumSink(layout);
+  yield* readChunks(input, rows === null ? sink : new BothSinks(sink, rows));
   const digest = sink.finish();
   if (digest === null) throw input.malformed("rows without COPY's terminator");
-  return digest;
+  return rows === null ? digest : { ...digest, rowSum: rows.finish() };
 }
 
 /** Reads a block of large objects, after its dump id: (OID, chunks) up to the OID 0. */

@@ -24,6 +24,11 @@ export class ArchiveProblem extends Error {
 /** A step of reading: it yields whenever it needs bytes that have not arrived yet. */
 export type Reading<T> = Generator<void, T, void>;
 
+/** Takes the payload of one block piece by piece; must not keep `bytes` after it returned. */
+export interface PayloadSink {
+  add(bytes: Buffer, start: number, end: number): void;
+}
+
 /** `WriteInt` of pg_backup_archiver.c: a sign byte, then `intSize` (4) bytes, lowest first. */
 export const intBytes = 5;
 

@@ -21,10 +21,26 @@ export interface ArchiveHeader {
   readonly dumpVersion: string;
 }
 
+/** The data of a table. */
+export interface TableEntry {
+  readonly kind: 'table';
+  readonly oid: number;
+  readonly schema: string;
+  readonly name: string;
+  /** `COPY … FROM stdin`, where it is kept; else `''`. */
+  readonly copyStatement: string;
+}
+
 /** An entry of the table of contents that has a block of data. */
-export type DataEntry =
-  | { readonly kind: 'table'; readonly oid: number; readonly schema: string; readonly name: string }
-  | { readonly kind: 'large objects' };
+export type DataEntry = TableEntry | { readonly kind: 'large objects' };
+
+/** Where a sequence stands. */
+export interface SequenceValue {
+  readonly schema: string;
+  readonly name: string;
+  /** The last two arguments of `setval`: `41, true`. */
+  readonly value: string;
+}
 
 /** The entries of an archive, as far as their data is read. */
 export interface TableOfContents {
@@ -32,10 +48,12 @@ export interface TableOfContents {
   readonly entries: number;
   /** Those with a block of data, by dump id, in their order. */
   readonly data: ReadonlyMap<number, DataEntry>;
+  /** In their order. */
+  readonly sequences: readonly SequenceValue[];
 }
 
 /** What differs between the versions that are known: PostgreSQL 9.0 to 18 write them. */
-interface Layout {
+export interface Layout {
   readonly minor: number;
   readonly offsetBytes: number;
 }
@@ -56,6 +74,8 @@ const algorithms = ['none', 'gzip', 'lz4', 'zstd'];
 /** A JavaScript Map holds 2^24 entries; no database comes near. */
 const dataEntriesMax = 10_000_000;
 const oidPattern = /^\d{1,10}$/;
+/** The end of `SELECT pg_catalog.setval('…', 41, true);`, as `dumpSequenceData` writes it. */
+const setvalPattern = /, (-?\d+, (?:true|false))\);\s*$/;
 
 function* readLayout(input: ArchiveInput): Reading<Layout> {
   for (const expected of Buffer.from('PGDMP', 'latin1')) {
@@ -130,12 +150,25 @@ export function* readHeader(
   };
 }
 
+/** The fields of an entry that something is made of. */
+interface EntryFields {
+  readonly dumpId: number;
+  readonly hasData: boolean;
+  readonly oid: string | null;
+  readonly name: string | null;
+  readonly description: string | null;
+  /** Of a sequence's value only; else `null`. */
+  readonly definition: string | null;
+  /** Where it is kept; else `''`. */
+  readonly copyStatement: string;
+  /** Whether there is such a statement. */
+  readonly copies: boolean;
+  readonly schema: string | null;
+}
+
 /** A `TABLE DATA` entry from its fields. */
-function tableEntry(
-  input: ArchiveInput,
-  fields: { oid: string | null; schema: string | null; name: string | null; copies: boolean },
-): DataEntry {
-  const { oid, schema, name, copies } = fields;
+function tableEntry(input: ArchiveInput, fields: EntryFields): TableEntry {
+  const { oid, schema, name, copies, copyStatement } = fields;
   if (oid === null || !oidPattern.test(oid) || schema === null || name === null) {
     throw input.malformed('table data without an OID, a schema or a name');
   }
@@ -145,14 +178,27 @@ function tableEntry(
       `the data of table ${JSON.stringify(`${schema}.${name}`)} is not in COPY's format`,
     );
   }
-  return { kind: 'table', oid: Number(oid), schema, name };
+  return { kind: 'table', oid: Number(oid), schema, name, copyStatement };
 }
 
-/** One entry: its dump id, and what it is where it has a block of data. */
+function dataEntry(input: ArchiveInput, fields: EntryFields): DataEntry | null {
+  const { description, hasData } = fields;
+  if (description === 'TABLE DATA') return tableEntry(input, fields);
+  if (!hasData) return null;
+  if (description === 'BLOBS') return { kind: 'large objects' };
+  throw input.malformed(`data of the unknown kind ${JSON.stringify(description)}`);
+}
+
+function sequenceValue({ schema, name, definition }: EntryFields): SequenceValue[] {
+  const value = setvalPattern.exec(definition ?? '')?.[1];
+  return schema === null || name === null || value === undefined ? [] : [{ schema, name, value }];
+}
+
 function* readEntry(
   input: ArchiveInput,
   layout: Layout,
-): Reading<{ readonly dumpId: number; readonly entry: DataEntry | null }> {
+  keepCopyStatements: boolean,
+): Reading<EntryFields> {
   const dumpId = yield* input.int();
   if (dumpId <= 0) throw input.malformed(`the dump id ${dumpId}`);
   const hasData = (yield* input.int()) !== 0;
@@ -161,9 +207,18 @@ function* readEntry(
   const name = yield* input.text();
   const description = yield* input.text();
   yield* input.int(); // the section
-  yield* input.skipText(); // the definition
+  let definition: string | null = null;
+  if (description === 'SEQUENCE SET') definition = yield* input.text();
+  else yield* input.skipText();
   yield* input.skipText(); // the DROP statement
-  const copies = (yield* input.skipText()) > 0;
+  let copyStatement = '';
+  let copies: boolean;
+  if (keepCopyStatements && description === 'TABLE DATA') {
+    copyStatement = (yield* input.text()) ?? '';
+    copies = copyStatement !== '';
+  } else {
+    copies = (yield* input.skipText()) > 0;
+  }
   const schema = yield* input.text();
   yield* input.skipText(); // the tablespace
   if (layout.minor >= accessMethodSince) yield* input.skipText();
@@ -175,33 +230,33 @@ function* readEntry(
   }
   // The place of the data: not set in a pipe, where pg_dump cannot go back to write it.
   yield* input.skip(1 + layout.offsetBytes);
-  if (description === 'TABLE DATA') {
-    return { dumpId, entry: tableEntry(input, { oid, schema, name, copies }) };
-  }
-  if (!hasData) return { dumpId, entry: null };
-  if (description === 'BLOBS') return { dumpId, entry: { kind: 'large objects' } };
-  throw input.malformed(`data of the unknown kind ${JSON.stringify(description)}`);
+  return { dumpId, hasData, oid, name, description, definition, copyStatement, copies, schema };
 }
 
 /**
  * Reads the table of contents, which stands between the header and the first block of data.
  *
+ * @param keepCopyStatements they take memory, and few have a use for them
  * @throws ArchiveProblem when it is cut or not as pg_dump writes it
  */
 export function* readTableOfContents(
   input: ArchiveInput,
   layout: Layout,
+  keepCopyStatements: boolean,
 ): Reading<TableOfContents> {
   input.place = 'the table of contents';
   const entries = yield* input.int();
   if (entries < 0) throw input.malformed(`the number of entries ${entries}`);
   const data = new Map<number, DataEntry>();
+  const sequences: SequenceValue[] = [];
   for (let read = 0; read < entries; read += 1) {
-    const { dumpId, entry } = yield* readEntry(input, layout);
+    const fields = yield* readEntry(input, layout, keepCopyStatements);
+    if (fields.description === 'SEQUENCE SET') sequences.push(...sequenceValue(fields));
+    const entry = dataEntry(input, fields);
     if (entry === null) continue;
-    if (data.has(dumpId)) throw input.malformed(`the dump id ${dumpId} twice`);
+    if (data.has(fields.dumpId)) throw input.malformed(`the dump id ${fields.dumpId} twice`);
     if (data.size === dataEntriesMax) throw input.malformed('too many tables');
-    data.set(dumpId, entry);
+    data.set(fields.dumpId, entry);
   }
-  return { entries, data };
+  return { entries, data, sequences };
 }

@@ -23,6 +23,7 @@ const reading: ArchiveReading = {
     { oid: 16390, schema: 'public', name: 'part_1', rows: 7, bytes: 100, sha256: digest },
   ],
   largeObjects: null,
+  sequences: [],
 };
 
 const facts: BackupFacts = {

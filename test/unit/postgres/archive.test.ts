@@ -75,6 +75,9 @@ describe('archives of the real pg_dump', () => {
     expect(reading.header?.createdAt).toMatch(/^2026-11-21T\d\d:\d\d:\d\d$/);
     expect([...reading.tables].sort(byOid)).toEqual(expected.tables);
     expect(reading.largeObjects).toEqual(expected.largeObjects);
+    expect(reading.sequences).toEqual([
+      { schema: 'public', name: 'parted_n_seq', value: '30, true' },
+    ]);
   });
 
   it.each(['archive_1_14', 'archive_1_16'])('%s reads the same byte by byte', (name) => {
@@ -270,6 +273,7 @@ describe('archives that tell nothing', () => {
       tocEntries: 0,
       tables: [],
       largeObjects: null,
+      sequences: [],
     });
   });
 
