@@ -25,6 +25,12 @@ export function linkError(key: string, description: string, cause?: unknown): Ho
   );
 }
 
+/** Whether nothing lies under that name: no entry, or a file where a folder would have to be. */
+export function isMissing(error: unknown): boolean {
+  const number = errorNumber(error);
+  return number === 'ENOENT' || number === 'ENOTDIR';
+}
+
 /** What was being done to which key of which store. */
 export interface Doing {
   readonly verb: 'reading' | 'writing' | 'removing';
