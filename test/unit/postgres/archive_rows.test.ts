@@ -154,7 +154,7 @@ describe('in an archive', () => {
 
   it('the tables are told before their rows, and only the chosen ones are summed up', () => {
     const told: unknown[] = [];
-    const reader = createArchiveReader((tables) => {
+    const reader = createArchiveReader(({ tables }) => {
       told.push(...tables);
       return new Map([[7, [1, 0]]]);
     });
