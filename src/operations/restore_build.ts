@@ -3,11 +3,12 @@
 import type { Client } from 'pg';
 import { createDatabaseSql, detachSubscriptionsQuery } from '../core/database_sql.ts';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
+import { restoringComment } from '../core/leftovers.ts';
 import { quoteIdentifier, quoteLiteral } from '../core/quote.ts';
 import { createDatabase } from '../postgres/admin.ts';
 import { type ConnectionParameters, connect } from '../postgres/connection.ts';
 import { execute, queryRows } from '../postgres/query.ts';
-import { dropFailed, restoringComment } from './restore_cleanup.ts';
+import { dropFailed } from './restore_cleanup.ts';
 import { type Comparison, compareRestored } from './restore_compare.ts';
 import { fillFromFile, fillFromStream } from './restore_fill.ts';
 import { restoringParameters } from './restore_server.ts';

@@ -3,6 +3,7 @@
 import type { Client } from 'pg';
 import { dropSubscriptionsQuery } from '../core/database_sql.ts';
 import { toHoldfastError } from '../core/errors.ts';
+import { restoringComment } from '../core/leftovers.ts';
 import { isRestoringNameOf } from '../core/names.ts';
 import { dropDatabaseChecked } from '../postgres/admin.ts';
 import { type ConnectionParameters, connect } from '../postgres/connection.ts';
@@ -10,11 +11,6 @@ import { execute, queryOne, queryRows, withTimeout } from '../postgres/query.ts'
 import type { Context } from './context.ts';
 import { restoringParameters } from './restore_server.ts';
 import type { RestoreWork } from './restore_work.ts';
-
-/** How the comment of a database begins that a restore of that target is building. */
-export function restoringComment(target: string): string {
-  return `holdfast: being restored as ${JSON.stringify(target)}`;
-}
 
 /** How long a server may take for its simplest answer before it is taken for gone. */
 const answerTimeoutMs = 15_000;
