@@ -56,6 +56,10 @@ export const errorTable = {
 
   CHILD_FAILED: { status: exitStatus.failed, summary: 'a program that was started failed' },
   NO_SPACE: { status: exitStatus.failed, summary: 'the disk is full or will not hold the result' },
+  LIMIT_REACHED: {
+    status: exitStatus.failed,
+    summary: 'a limit of the operating system was reached, such as that of open files',
+  },
   DUMP_FAILED: { status: exitStatus.failed, summary: 'pg_dump or pg_dumpall failed' },
   RESTORE_FAILED: { status: exitStatus.failed, summary: 'pg_restore or a step around it failed' },
   SWAP_FAILED: {
@@ -161,6 +165,10 @@ export class HoldfastError extends Error {
   }
 }
 
+/** For EMFILE and ENFILE: no file, socket or child can be opened any more. */
+export const openFilesHint =
+  'Too many files are open on this machine or in this process: raise the limit (ulimit -n).';
+
 /**
  * Makes a HoldfastError of whatever was thrown. The error numbers that every layer can meet are
  * told as what they are: a full disk, a refused permission.
@@ -189,6 +197,10 @@ export function toHoldfastError(thrown: unknown, doing?: string): HoldfastError 
       hint: 'Check the path that the message names.',
       cause: thrown,
     });
+  }
+  if (errno === 'EMFILE' || errno === 'ENFILE') {
+    const text = `${prefix}${error.message}`;
+    return new HoldfastError('LIMIT_REACHED', text, { hint: openFilesHint, cause: thrown });
   }
   if (error.name === 'AbortError') {
     return new HoldfastError('INTERRUPTED', `${prefix}interrupted`, { cause: thrown });
