@@ -3,9 +3,9 @@
 import { editDistance } from '../config/nearest.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { parseLabel, requireLabel, type Tier } from '../core/label.ts';
-import { decodeComponent } from '../core/names.ts';
 import type { Storage } from '../storage/storage.ts';
 import { type CheckState, checksOf, writeCheck } from './checks.ts';
+import { type DatabaseFolder, databaseFolders } from './database_folders.ts';
 import { type BackupEntry, type CatalogEntry, type EntryPlace, readEntry } from './entry.ts';
 import { mapBounded } from './map_bounded.ts';
 import { fullFolder } from './repository.ts';
@@ -60,13 +60,6 @@ interface YoungestUsable {
   readonly skipped: readonly CatalogEntry[];
 }
 
-/** A folder of backups of one database, by its encoded names. */
-interface DatabaseFolder {
-  readonly folder: string;
-  readonly cluster: string;
-  readonly database: string;
-}
-
 /** So many files are read at the same time: more brings nothing (four threads read in Node). */
 const readsMax = 16;
 /** So many databases are named in an error. */
@@ -84,20 +77,8 @@ class StoredCatalog implements Catalog {
     this.#storage = storage;
   }
 
-  /** The folders of databases. A folder whose name nobody has encoded is taken by that name. */
-  async #databases(filter: CatalogFilter): Promise<DatabaseFolder[]> {
-    const found: DatabaseFolder[] = [];
-    for (const clusterPart of await this.#storage.children(fullFolder)) {
-      const cluster = decodeComponent(clusterPart) ?? clusterPart;
-      if (filter.cluster !== undefined && filter.cluster !== cluster) continue;
-      for (const databasePart of await this.#storage.children(`${fullFolder}/${clusterPart}`)) {
-        const database = decodeComponent(databasePart) ?? databasePart;
-        if (filter.database !== undefined && filter.database !== database) continue;
-        const folder = `${fullFolder}/${clusterPart}/${databasePart}`;
-        found.push({ folder, cluster, database });
-      }
-    }
-    return found;
+  #databases(filter: CatalogFilter): Promise<DatabaseFolder[]> {
+    return databaseFolders(this.#storage, fullFolder, filter);
   }
 
   /** The places of the backups of one database, oldest first. */

@@ -66,6 +66,10 @@ export const errorTable = {
     status: exitStatus.failed,
     summary: 'the restored database could not take the place of the old one',
   },
+  RETENTION_GUARD: {
+    status: exitStatus.failed,
+    summary: 'retention would remove so much, or so strangely, that somebody has to look first',
+  },
   PROGRAM_MISSING: {
     status: exitStatus.failed,
     summary: 'a program that is needed (zstd, gzip, …) is not installed',
