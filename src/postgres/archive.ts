@@ -3,7 +3,7 @@
  * and what the SHA-256 of its data is. See archive_toc.ts for where the format comes from.
  */
 
-import { copyColumns } from '../core/copy_columns.ts';
+import { copyColumns, type RowLayout } from '../core/copy_columns.ts';
 import {
   type CopyDigest,
   type LargeObjectsDigest,
@@ -17,7 +17,6 @@ import {
   type ArchiveProblemKind,
   type Reading,
 } from './archive_input.ts';
-import type { RowLayout } from './archive_rows.ts';
 import {
   type ArchiveHeader,
   type DataEntry,

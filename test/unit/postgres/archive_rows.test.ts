@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { RowLayout } from '../../../src/core/copy_columns.ts';
 import { createArchiveReader } from '../../../src/postgres/archive.ts';
-import { type RowLayout, RowSumSink } from '../../../src/postgres/archive_rows.ts';
+import { RowSumSink } from '../../../src/postgres/archive_rows.ts';
 import { buildArchive } from '../../support/archive_builder.ts';
 
 type Row = readonly string[];
