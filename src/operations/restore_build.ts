@@ -3,15 +3,18 @@
 import type { Client } from 'pg';
 import { createDatabaseSql, detachSubscriptionsQuery } from '../core/database_sql.ts';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
+import type { RestoreRate } from '../core/estimate.ts';
 import { restoringComment } from '../core/leftovers.ts';
 import { quoteIdentifier, quoteLiteral } from '../core/quote.ts';
-import { createDatabase } from '../postgres/admin.ts';
+import { createDatabase, type DatabaseName } from '../postgres/admin.ts';
 import { type ConnectionParameters, connect } from '../postgres/connection.ts';
 import { execute, queryRows } from '../postgres/query.ts';
+import { createErrorCollector, type ErrorCollector } from '../postgres/restore_errors.ts';
 import { dropFailed } from './restore_cleanup.ts';
 import { type Comparison, compareRestored } from './restore_compare.ts';
 import { fillFromFile, fillFromStream } from './restore_fill.ts';
 import { restoringParameters } from './restore_server.ts';
+import { noTrouble, type Trouble } from './restore_trouble.ts';
 import type { VerifiedSource } from './restore_verify.ts';
 import type { RestoreWork } from './restore_work.ts';
 
@@ -20,11 +23,15 @@ const sessionsMax = 2;
 /** So many tables are named when the comparison finds differences. */
 const differencesNamedMax = 5;
 
-/** A database that is ready to take the target's name. */
+/** A database that is ready to take the target's name, unless something went wrong. */
 export interface BuiltDatabase {
-  readonly database: { readonly name: string; readonly oid: number };
+  readonly database: DatabaseName;
   readonly comparison: Comparison | null;
   readonly warnings: readonly string[];
+  /** What a restore that keeps going has met; without one the first of it is thrown. */
+  readonly trouble: Trouble;
+  /** What each step took. */
+  readonly seconds: Omit<RestoreRate['seconds'], 'verifying'>;
 }
 
 /** The statement that makes the empty database, like the original where its manifest is known. */
@@ -50,9 +57,11 @@ async function fill(
   work: RestoreWork,
   verified: VerifiedSource,
   parameters: ConnectionParameters,
+  errors: ErrorCollector | undefined,
 ): Promise<void> {
   const { context, request, pgRestore } = work;
-  const input = { context, source: request.source, parameters, pgRestore: pgRestore.path };
+  const { source } = request;
+  const input = { context, source, parameters, pgRestore: pgRestore.path, errors };
   if (verified.file !== null) {
     context.log.step(`restoring with ${request.jobs} jobs`);
     await fillFromFile(input, verified.file, request.jobs);
@@ -140,25 +149,83 @@ async function analyze(
 }
 
 /** What was found once the data was there. */
-interface Finished {
-  readonly comparison: Comparison | null;
-  readonly warnings: readonly string[];
+type Finished = Pick<BuiltDatabase, 'comparison' | 'warnings'> & {
+  readonly difference: HoldfastError | null;
+  readonly comparing: number;
+  readonly analyzing: number;
+};
+
+/** A restore that keeps going keeps a difference too; any other ends with it. */
+async function compareOrKeep(work: RestoreWork, inside: readonly [Client, ...Client[]]) {
+  try {
+    return { comparison: await compare(work, inside), difference: null };
+  } catch (error) {
+    const isKept = error instanceof HoldfastError && error.code === 'DIFFERENT';
+    if (work.request.keepGoing !== true || !isKept) throw error;
+    return { comparison: null, difference: error };
+  }
 }
 
 async function finish(work: RestoreWork, parameters: ConnectionParameters): Promise<Finished> {
-  const { signal } = work.context;
+  const { signal, stopwatch } = work.context;
   const options = { applicationName: 'holdfast restore', signal };
   const first = await connect(parameters, options);
   const inside: [Client, ...Client[]] = [first];
   try {
     while (inside.length < sessionsMax) inside.push(await connect(parameters, options));
     await detachSubscriptions(first);
-    const comparison = await compare(work, inside);
-    const warnings = await analyze(inside, signal);
-    return { comparison, warnings: [...(comparison?.relationNotes ?? []), ...warnings] };
+    const begun = stopwatch();
+    const { comparison, difference } = await compareOrKeep(work, inside);
+    const compared = stopwatch();
+    const warnings = [...(comparison?.relationNotes ?? []), ...(await analyze(inside, signal))];
+    const [comparing, analyzing] = [compared - begun, stopwatch() - compared];
+    return { comparison, difference, warnings, comparing, analyzing };
   } finally {
     await Promise.all(inside.map((client) => client.end()));
   }
+}
+
+/**
+ * Creates the empty database under its temporary name.
+ *
+ * @throws HoldfastError RESTORE_FAILED, and what the server says
+ */
+export async function createRestoring(work: RestoreWork): Promise<DatabaseName> {
+  const { admin, restoringName: name, request } = work;
+  const oid = await createDatabase(admin, name, await createStatement(work), work.parameters.user);
+  const database = { name, oid };
+  try {
+    const comment = quoteLiteral(restoringComment(request.targetDatabase));
+    await execute(admin, `COMMENT ON DATABASE ${quoteIdentifier(name)} IS ${comment}`);
+    return database;
+  } catch (error) {
+    await dropFailed(work, database);
+    throw error;
+  }
+}
+
+/** Fills it; what goes wrong is thrown, or collected where the restore keeps going. */
+async function fillOrKeep(
+  work: RestoreWork,
+  verified: VerifiedSource,
+  parameters: ConnectionParameters,
+): Promise<Pick<Trouble, 'damage' | 'errors'>> {
+  const { context, request } = work;
+  if (request.keepGoing !== true) {
+    await fill(work, verified, parameters, undefined);
+    return noTrouble;
+  }
+  const collector = createErrorCollector(({ object, message }) => {
+    context.log.trace(`pg_restore: ${object ?? ''}: ${message}`, { object });
+  });
+  let damage: HoldfastError | null = null;
+  try {
+    await fill(work, verified, parameters, collector);
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.code !== 'DAMAGED') throw error;
+    damage = error;
+  }
+  return { damage, errors: collector.finish() };
 }
 
 /**
@@ -169,18 +236,19 @@ async function finish(work: RestoreWork, parameters: ConnectionParameters): Prom
 export async function buildDatabase(
   work: RestoreWork,
   verified: VerifiedSource,
+  database: DatabaseName,
 ): Promise<BuiltDatabase> {
-  const { admin, restoringName: name, context, request } = work;
-  const oid = await createDatabase(admin, name, await createStatement(work), work.parameters.user);
-  const database = { name, oid };
+  const { context } = work;
   try {
-    const comment = quoteLiteral(restoringComment(request.targetDatabase));
-    await execute(admin, `COMMENT ON DATABASE ${quoteIdentifier(name)} IS ${comment}`);
-    const parameters = await restoringParameters(admin, work.parameters, name);
-    await fill(work, verified, parameters);
+    const parameters = await restoringParameters(work.admin, work.parameters, database.name);
+    const begun = context.stopwatch();
+    const filled = await fillOrKeep(work, verified, parameters);
+    const filling = context.stopwatch() - begun;
     const finished = await finish(work, parameters);
     if (context.signal.aborted) throw context.signal.reason;
-    return { database, ...finished };
+    const { comparison, warnings, difference, comparing, analyzing } = finished;
+    const seconds = { filling, comparing, analyzing };
+    return { database, comparison, warnings, trouble: { ...filled, difference }, seconds };
   } catch (error) {
     await dropFailed(work, database);
     throw error;
