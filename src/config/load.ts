@@ -209,8 +209,8 @@ export function secretFileWarning(file: string): string {
 const origins: readonly Origin[] = ['flag', 'environment', '.env', 'holdfast.yaml', 'default'];
 
 /**
- * A level has to be one of the compression's. Without compression one has no meaning: who wrote both
- * in one place, or the level in the stronger one, meant something else.
+ * A level has to be one of the compression's. Without compression one has no meaning: who wrote
+ * both in one place, or the level in the stronger one, meant something else.
  */
 function checkLevel(
   settings: Settings,

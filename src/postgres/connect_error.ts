@@ -85,7 +85,7 @@ function describe(code: string, message: string, parameters: ConnectionParameter
     const name = shownIdentifier(parameters.dbname);
     return {
       code: 'DATABASE_REFUSED',
-      hint: `Let sessions in again, as a superuser: ALTER DATABASE ${name} ALLOW_CONNECTIONS true;`,
+      hint: `As a superuser: ALTER DATABASE ${name} ALLOW_CONNECTIONS true; lets them in again.`,
     };
   }
   if (code === '53300') {

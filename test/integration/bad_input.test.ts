@@ -109,18 +109,6 @@ describe('status 2: an argument or a setting', () => {
     await expectRefused([...missing], 2, /cannot read \/nowhere\.yaml: there is no such file/);
   });
 
-  it('a folder of programs without them', async () => {
-    const environment = { PG_BIN_DIR: join(bench.folder, 'nothing') };
-    const words = /pg_bin_dir \(PG_BIN_DIR\): .*nothing holds no pg_dump.*\nhint: /;
-    await expectRefused(['backup_full', 'mastertrade'], 2, words, { environment });
-  });
-
-  it('a level without compression', async () => {
-    const argv = ['mastertrade', '--compression', 'none', '--compression-level', '5'] as const;
-    const words = /flag --compression-level: a level of 5 means nothing without compression/;
-    await expectRefused(['backup_full', ...argv], 2, words);
-  });
-
   it('a variable with a value that is not allowed', async () => {
     const environment = { COMPRESSION: 'brotli' };
     await expectRefused(
@@ -158,17 +146,6 @@ describe('status 8: the database', () => {
   ])('on a server that is not there (%s:%s)', async (PGHOST, PGPORT, words) => {
     const environment = { PGHOST, PGPORT };
     await expectRefused(['backup_full', 'mastertrade'], 8, words, { environment });
-  });
-
-  it('that lets nobody in, with the statement that lets them', async () => {
-    await cluster.sql('ALTER DATABASE webshop ALLOW_CONNECTIONS false');
-    try {
-      const words =
-        /not currently accepting connections\nhint: .*: ALTER DATABASE "webshop" ALLOW_CONNECTIONS true;/;
-      await expectRefused(['backup_full', 'webshop'], 8, words);
-    } finally {
-      await cluster.sql('ALTER DATABASE webshop ALLOW_CONNECTIONS true');
-    }
   });
 
   it('that the role may not read, with the GRANT', async () => {
