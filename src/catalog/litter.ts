@@ -215,7 +215,7 @@ export async function removeLitter(
     stateDir,
     stale.filter(({ folder }) => chosen.has(folder)),
   );
-  await forgetDeadRuns({ storage, stateDir, folder: fullFolder });
+  await forgetDeadRuns({ storage, stateDir, folder: fullFolder, now });
   for (const { kind, key } of going) {
     if (kind === 'check') await storage.remove(key);
     if (kind === 'unfinished file') await storage.removeUnfinished(key);

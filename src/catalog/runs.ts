@@ -3,13 +3,13 @@
  * writing just now.
  */
 
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { encodeComponent } from '../core/names.ts';
 import { documentBytes, documentReader } from '../core/validate.ts';
-import { errorNumber, folderMode, writeNewFile } from '../process/durable.ts';
+import { errorNumber, folderMode, partialSuffix, writeNewFile } from '../process/durable.ts';
 import { ownIdentity, type ProcessState, processState } from '../process/identity.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -171,12 +171,9 @@ export async function staleUnfinished(options: StaleOptions): Promise<StaleFolde
   });
 }
 
-/** Forgets the dead runs that have left no folder below this one. */
-export async function forgetDeadRuns({
-  storage,
-  stateDir,
-  folder: parent,
-}: Omit<StaleOptions, 'now'>): Promise<void> {
+/** Forgets the dead runs that have left no folder below this one, and records never finished. */
+export async function forgetDeadRuns(options: StaleOptions): Promise<void> {
+  const { storage, stateDir, folder: parent, now } = options;
   // Read first: a run that ends in between has its folder still in the other list.
   const dead = await deadRuns(stateDir);
   const unfinished = await storage.unfinishedFolders(parent);
@@ -184,6 +181,12 @@ export async function forgetDeadRuns({
     if (written?.startsWith(`${parent}/`) !== true) continue;
     if (unfinished.some(({ folder }) => folder === written)) continue;
     await forgetRun(stateDir, run_id);
+  }
+  const names = await readdir(runsFolder(stateDir)).catch(() => []);
+  for (const name of names.filter((each) => each.endsWith(partialSuffix))) {
+    const path = join(runsFolder(stateDir), name);
+    const stats = await stat(path).catch(() => null);
+    if (stats !== null && isAbandoned(stats.mtime, now)) await rm(path, { force: true });
   }
 }
 

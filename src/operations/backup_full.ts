@@ -71,9 +71,10 @@ async function cleanUp(
   const { log } = context;
   const { storage, stateDir } = context.repository;
   const folder = databaseFolder(cluster, database);
-  const stale = await staleUnfinished({ storage, stateDir, folder, now: context.clock() });
+  const options = { storage, stateDir, folder, now: context.clock() };
+  const stale = await staleUnfinished(options);
   await removeStale(storage, stateDir, stale);
-  await forgetDeadRuns({ storage, stateDir, folder });
+  await forgetDeadRuns(options);
   for (const { folder: left } of stale) {
     log.step(`removed ${left}, which a run that never ended has left`, { folder: left });
   }

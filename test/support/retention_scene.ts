@@ -39,10 +39,11 @@ const settings = {
   retention_monthly: 12,
 } as RepositoryContext['config']['settings'];
 
-/** Opens a scene in a private folder. */
-export async function openRetentionScene(now = new Date()): Promise<RetentionScene> {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-retention-'));
-  const root = join(folder, 'repository');
+/** Opens a scene in a private folder, or in the repository in a folder that is given. */
+export async function openRetentionScene(given?: string): Promise<RetentionScene> {
+  const now = new Date();
+  const folder = given ?? (await mkdtemp(join(tmpdir(), 'holdfast-retention-')));
+  const root = given ?? join(folder, 'repository');
   const repository = await openRepository(root, { create: true, now });
   const catalog = createCatalog(repository.storage);
   let serial = 0;

@@ -88,6 +88,17 @@ describe('the records of runs', () => {
     expect((await readdir(join(stateDir, 'runs'))).sort()).toEqual(['alive.json', 'damaged.json']);
   });
 
+  it('that a killed run has not finished writing go after a day', async () => {
+    const { storage, stateDir } = repository;
+    await beginRun(optionsFor('alive', 'aaaa'));
+    await writeFile(join(stateDir, 'runs', '00ff.partial'), '{');
+    const options = { storage, stateDir, folder: 'full', now: new Date() };
+    await forgetDeadRuns(options);
+    expect(await readdir(join(stateDir, 'runs'))).toEqual(['00ff.partial', 'alive.json']);
+    await forgetDeadRuns({ ...options, now: new Date(Date.now() + 2 * 86_400_000) });
+    expect(await readdir(join(stateDir, 'runs'))).toEqual(['alive.json']);
+  });
+
   it('leave an unknown folder alone for a day, by what last changed in it', async () => {
     await (await repository.storage.createFolder(folderOf('aaaa'))).put('dump', Buffer.from('x'));
     const partial = join(root, `${folderOf('aaaa')}.partial`);
