@@ -10,7 +10,7 @@ import { configuredTargets, type ResolvedTarget } from '../postgres/connection.t
 import { chooseTargets, targetNames } from './backup_targets.ts';
 import type { Context } from './context.ts';
 import { type DatabaseReport, examineDatabase } from './doctor_database.ts';
-import { attempt, finding } from './doctor_finding.ts';
+import { failureFinding, finding } from './doctor_finding.ts';
 import { examineMachine, examinePrograms } from './doctor_machine.ts';
 import { examineRepository, type RepositoryFacts } from './doctor_repository.ts';
 import { examineSettings, type SettingFact, settingsInEffect } from './doctor_settings.ts';
@@ -42,40 +42,37 @@ interface Targets {
  */
 async function findTargets(context: Context, { named, all }: DoctorWish): Promise<Targets> {
   const findings: Finding[] = [];
-  const about = (subject: string) => ({ check: 'settings', subject }) as const;
   const warnings = new Set<string>();
   const log = { ...context.log, warn: (message: string) => void warnings.add(message) };
-  const choose = (names: readonly string[]) => chooseTargets({ ...context, log }, names, all);
-  let targets: readonly ResolvedTarget[] = [];
-  const tryNames = async (subject: string, names: readonly string[]) => {
-    let chosen: readonly ResolvedTarget[] | null = null;
-    const check = all ? ({ check: 'connection', subject: '' } as const) : about(subject);
-    findings.push(
-      ...(await attempt(context, check, async () => {
-        chosen = await choose(names);
-        return [];
-      })),
-    );
-    return chosen as readonly ResolvedTarget[] | null;
+  const check = all ? 'connection' : 'settings';
+  const choose = async (subject: string, names: readonly string[]) => {
+    try {
+      return await chooseTargets({ ...context, log }, names, all);
+    } catch (thrown) {
+      if (context.signal.aborted) throw context.signal.reason;
+      findings.push(failureFinding({ check, subject }, thrown));
+      return null;
+    }
   };
   const names = all || named.length > 0 ? named : configuredTargets(context.config);
-  if (names.length < 2) targets = (await tryNames(names[0] ?? '', names)) ?? [];
+  let targets: readonly ResolvedTarget[] = [];
+  if (names.length < 2) targets = (await choose(names[0] ?? '', names)) ?? [];
   else {
     const good: string[] = [];
-    const single: ResolvedTarget[] = [];
     for (const name of names) {
-      const chosen = await tryNames(name, [name]);
+      const chosen = await choose(name, [name]);
       if (chosen === null) continue;
       good.push(name);
-      single.push(...chosen);
+      targets = [...targets, ...chosen];
     }
-    targets = good.length === 0 ? [] : ((await tryNames('', good)) ?? single);
+    // Together they may be too many for one place in the repository, or one of them twice.
+    if (good.length > 0) targets = (await choose('', good)) ?? targets;
   }
   const files = targets.flatMap(({ candidates }) => candidates.map(({ passfile }) => passfile));
   for (const message of warnings) {
     // The password file has a finding of its own, with what to type.
     if (files.some((file) => message.startsWith(`the password file ${file} `))) continue;
-    findings.push(finding(about(''), 'warning', message));
+    findings.push(finding({ check, subject: '' }, 'warning', message));
   }
   return { targets, findings };
 }

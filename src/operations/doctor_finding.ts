@@ -2,6 +2,7 @@
 
 import type { CheckName, Finding, FindingLevel } from '../core/doctor.ts';
 import { exitStatus, HoldfastError, toHoldfastError } from '../core/errors.ts';
+import { redactPasswords } from '../core/secret.ts';
 import type { Context } from './context.ts';
 
 /** What a check is about: its name and its subject. */
@@ -10,14 +11,20 @@ export interface About {
   readonly subject: string;
 }
 
-/** One finding. */
+/** One finding; whatever it quotes, without passwords. */
 export function finding(
   { check, subject }: About,
   level: FindingLevel,
   message: string,
   mend: string | null = null,
 ): Finding {
-  return { check, subject, level, message, mend };
+  return {
+    check,
+    subject: redactPasswords(subject),
+    level,
+    message: redactPasswords(message),
+    mend: mend === null ? null : redactPasswords(mend),
+  };
 }
 
 /** A failure as a finding; a wrong setting is one of the settings, wherever it shows. */

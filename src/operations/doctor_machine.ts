@@ -2,7 +2,6 @@
 
 import { access, constants, stat } from 'node:fs/promises';
 import type { Finding } from '../core/doctor.ts';
-import { HoldfastError } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
 import { findTool, type ToolName } from '../postgres/tools.ts';
 import { freeBytesAt } from '../process/file_facts.ts';
@@ -112,11 +111,4 @@ export async function examinePrograms(
   }
   if (found.length > 0) findings.unshift(finding(about, 'ok', found.join(', ')));
   return findings;
-}
-
-/** Whether an error says that something is not there. */
-export function isMissing(error: unknown): boolean {
-  return error instanceof HoldfastError
-    ? error.code === 'BACKUP_NOT_FOUND'
-    : (error as NodeJS.ErrnoException).code === 'ENOENT';
 }

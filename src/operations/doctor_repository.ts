@@ -6,6 +6,7 @@ import { type CatalogEntry, createCatalog } from '../catalog/catalog.ts';
 import { fullFolder, openRepository, type Repository } from '../catalog/repository.ts';
 import { deadRuns } from '../catalog/runs.ts';
 import type { Finding } from '../core/doctor.ts';
+import { HoldfastError } from '../core/errors.ts';
 import { parseLabel } from '../core/label.ts';
 import { shellQuote } from '../core/quote.ts';
 import { formatAge, formatBytes } from '../core/units.ts';
@@ -14,7 +15,6 @@ import { freeBytesAt, inspectTree, nearestExisting } from '../process/file_facts
 import { findUserById } from '../process/user.ts';
 import type { Context } from './context.ts';
 import { attempt, finding } from './doctor_finding.ts';
-import { isMissing } from './doctor_machine.ts';
 
 /** What is known of the repository, for the checks of single databases. */
 export interface RepositoryFacts {
@@ -160,7 +160,8 @@ export async function examineRepository(context: Context): Promise<RepositoryFac
     try {
       repository = await openRepository(root, { create: false, now: context.clock() });
     } catch (error) {
-      if (isMissing(error)) return missingFindings(root);
+      const isMissing = error instanceof HoldfastError && error.code === 'BACKUP_NOT_FOUND';
+      if (isMissing) return missingFindings(root);
       throw error;
     }
     await add(() => leftoverFindings(context, repository));

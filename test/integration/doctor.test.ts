@@ -1,6 +1,7 @@
 /** What the doctor finds, on a real server; and that what it says to type mends it. */
 
 import { chmod, chown, mkdir, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Finding } from '../../src/core/doctor.ts';
@@ -15,7 +16,9 @@ let cluster: TestCluster;
 let bench: Workbench;
 
 beforeAll(async () => {
-  cluster = await startTestCluster({ settings: { wal_level: 'logical' } });
+  cluster = await startTestCluster({
+    settings: { max_connections: '20', max_locks_per_transaction: '10' },
+  });
   bench = await openWorkbench(cluster);
   await cluster.sql('CREATE DATABASE app');
 });
@@ -65,7 +68,9 @@ describe('a database that is as it should be', () => {
     expect(of(all, 'connection').map(({ subject }) => subject)).toEqual(['app', 'postgres']);
     // The server is told once, whichever of its databases was asked.
     expect(of(all, 'clock')).toHaveLength(1);
-    const several = await examine(bench, ['postgresql://x@h/y?sslmode=nonsense', 'app', 'missing']);
+    const wrong = 'postgresql://x:s3cretword@h/y?sslmode=nonsense';
+    const several = await examine(bench, [wrong, 'app', 'missing']);
+    expect(several.outcome.stdout).not.toContain('s3cretword');
     expect(of(several, 'settings', 'problem')).toHaveLength(1);
     expect(of(several, 'connection', 'problem')).toHaveLength(1);
     expect(of(several, 'connection', 'ok')).toMatchObject([{ subject: 'app' }]);
@@ -114,6 +119,36 @@ describe('a connection pooler', () => {
 });
 
 describe('the server', () => {
+  it('that never answers is given up, and the others are looked at', async () => {
+    const silent = createServer(() => undefined);
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const { port } = silent.address() as AddressInfo;
+    try {
+      const url = `postgresql://x@127.0.0.1:${port}/y?connect_timeout=2`;
+      const report = await examine(bench, [url, 'app']);
+      expect(of(report, 'connection').map(({ subject, level }) => [subject, level])).toEqual([
+        ['app', 'ok'],
+        ['y', 'problem'],
+      ]);
+    } finally {
+      silent.close();
+    }
+  });
+
+  it('whose lock table is too small for a dump is told with the size it needs', async () => {
+    await cluster.sql('CREATE DATABASE wide');
+    const create = `DO $$ BEGIN FOR i IN 1..90 LOOP
+      EXECUTE format('CREATE TABLE %I ()', $1 || i); END LOOP; END $$`;
+    for (const prefix of ['a', 'b', 'c']) {
+      await cluster.sql(create.replace('$1', `'${prefix}'`), 'wide');
+    }
+    const [warning, ...others] = of(await examine(bench, ['wide']), 'server', 'warning');
+    expect(others).toEqual([]);
+    expect(warning?.message).toContain('270 tables');
+    expect(warning?.mend).toMatch(/^ALTER SYSTEM SET max_locks_per_transaction = 21;/);
+    await mend(cluster, warning === undefined ? [] : [warning]);
+  });
+
   it('tells its idle slots and what restores have left, each with its statement', async () => {
     const left = 'app__restoring_20261120T020000Z';
     await cluster.sql([
@@ -151,7 +186,10 @@ describe('programs', () => {
   });
 
   it('that compress may be missing: Node does it', async () => {
-    const report = await examine(bench, ['app'], { PATH: '/nowhere' });
+    const report = await examine(bench, ['app'], {
+      PATH: '/nowhere',
+      PG_BIN_DIR: cluster.binDirectory,
+    });
     expect(of(report, 'compressor')).toMatchObject([
       { level: 'note', mend: 'apt-get install zstd' },
     ]);
@@ -203,6 +241,18 @@ describe('the repository', () => {
     );
     expect(of(report, 'node', 'ok')).toHaveLength(1);
     expect(of(report, 'connection')).toHaveLength(1);
+  });
+
+  it('with a backup of tomorrow says that a clock is wrong, with a damaged one which it is', async () => {
+    const { folder } = await bench.backUp('app');
+    const future = join(folder, '..', '20991231T000000Z-daily-aaaa');
+    await mkdir(future, { mode: 0o700 });
+    await writeFile(join(future, 'manifest.json'), '{', { mode: 0o600 });
+    const warnings = of(await examine(bench, ['app']), 'backups', 'warning');
+    const messages = warnings.map(({ message }) => message).join('\n');
+    expect(messages).toMatch(/20991231T000000Z-daily-aaaa is damaged/);
+    expect(messages).toMatch(/20991231T000000Z-daily-aaaa is dated in the future/);
+    await rm(future, { recursive: true });
   });
 
   it('that is something else is a problem', async () => {
