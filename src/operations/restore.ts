@@ -16,6 +16,7 @@ import type { Context } from './context.ts';
 import { connectMaintenance, openMore } from './open_database.ts';
 import { type BuiltDatabase, buildDatabase, createRestoring } from './restore_build.ts';
 import { dropFailed, dropStaleRestores } from './restore_cleanup.ts';
+import { requireComparable } from './restore_compare_content.ts';
 import { forecast, rateWish } from './restore_forecast.ts';
 import { makeRoom, requireInPlace, type SafetyBackup, tellSafety } from './restore_in_place.ts';
 import { leaveUnswapped, unverified } from './restore_keep_going.ts';
@@ -68,14 +69,17 @@ async function lookAround(
 ): Promise<RestoreWork> {
   const { source, targetDatabase } = request;
   const server = await readRestoreServer(admin, parameters);
-  const pgRestore = await findTool({
-    program: 'pg_restore',
-    serverMajor: server.major,
-    minimumMajor: source.dumpMajor ?? undefined,
-    environment: context.environment,
-    pgBinDir: context.config.settings.pg_bin_dir,
-    signal: context.signal,
-  });
+  const find = (program: 'pg_restore' | 'pg_dump', minimumMajor: number | undefined) =>
+    findTool({
+      program,
+      serverMajor: server.major,
+      minimumMajor,
+      environment: context.environment,
+      pgBinDir: context.config.settings.pg_bin_dir,
+      signal: context.signal,
+    });
+  const comparesContent = request.compare === 'content';
+  if (comparesContent) requireComparable(source);
   return {
     context,
     request,
@@ -83,7 +87,8 @@ async function lookAround(
     parameters,
     server,
     old: await readOldDatabase(admin, targetDatabase),
-    pgRestore,
+    pgRestore: await find('pg_restore', source.dumpMajor ?? undefined),
+    pgDump: comparesContent ? await find('pg_dump', undefined) : null,
     ...(await freeNames(admin, targetDatabase, context.clock())),
   };
 }
@@ -132,9 +137,10 @@ async function place(
   work: RestoreWork,
   built: BuiltDatabase,
   damage: HoldfastError | null,
+  warnings: readonly string[],
 ): Promise<PlacedDatabase> {
   const trouble = { ...built.trouble, damage: damage ?? built.trouble.damage };
-  if (isTroubled(trouble)) throw await leaveUnswapped(work, built.database, trouble);
+  if (isTroubled(trouble)) throw await leaveUnswapped(work, built.database, trouble, warnings);
   try {
     return await putInPlace(await withoutInvalid(work), built);
   } catch (error) {
@@ -175,7 +181,8 @@ async function restoreLocked(work: RestoreWork): Promise<RestoreResult> {
     try {
       const kept = room.work.old?.isInvalid === false ? room.work.old : null;
       const built = await buildDatabase(room.work, verified, created);
-      const placed = await place(room.work, built, damage);
+      const warnings = [...restoredRoles.warnings, ...built.warnings];
+      const placed = await place(room.work, built, damage, warnings);
       await rememberRates(work, { verifying, ...built.seconds });
       return {
         database: request.targetDatabase,
@@ -187,7 +194,7 @@ async function restoreLocked(work: RestoreWork): Promise<RestoreResult> {
         roles_created: restoredRoles.created,
         sessions_ended: placed.sessionsEnded,
         duration_seconds: Math.round((context.stopwatch() - startedSeconds) * 10) / 10,
-        warnings: [...restoredRoles.warnings, ...built.warnings, ...placed.warnings],
+        warnings: [...warnings, ...placed.warnings],
       };
     } catch (error) {
       throw room.safety === null ? error : tellSafety(room.work, room.safety, error);

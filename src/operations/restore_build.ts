@@ -1,27 +1,23 @@
 /** Builds the new database beside the old one: created, filled, detached, compared, analyzed. */
 
-import type { Client } from 'pg';
-import { createDatabaseSql, detachSubscriptionsQuery } from '../core/database_sql.ts';
-import { HoldfastError, toHoldfastError } from '../core/errors.ts';
+import { createDatabaseSql } from '../core/database_sql.ts';
+import { HoldfastError } from '../core/errors.ts';
 import type { RestoreRate } from '../core/estimate.ts';
 import { restoringComment } from '../core/leftovers.ts';
 import { quoteIdentifier, quoteLiteral } from '../core/quote.ts';
 import { createDatabase, type DatabaseName } from '../postgres/admin.ts';
-import { type ConnectionParameters, connect } from '../postgres/connection.ts';
+import type { ConnectionParameters } from '../postgres/connection.ts';
+import { moneyOption, withOptions } from '../postgres/copy_text.ts';
 import { execute, queryRows } from '../postgres/query.ts';
 import { createErrorCollector, type ErrorCollector } from '../postgres/restore_errors.ts';
 import { dropFailed } from './restore_cleanup.ts';
-import { type Comparison, compareRestored } from './restore_compare.ts';
+import type { Comparison } from './restore_compare.ts';
 import { fillFromFile, fillFromStream } from './restore_fill.ts';
+import { finishDatabase } from './restore_finish.ts';
 import { restoringParameters } from './restore_server.ts';
 import { noTrouble, type Trouble } from './restore_trouble.ts';
 import type { VerifiedSource } from './restore_verify.ts';
 import type { RestoreWork } from './restore_work.ts';
-
-/** So many sessions count rows and analyze at the same time. */
-const sessionsMax = 2;
-/** So many tables are named when the comparison finds differences. */
-const differencesNamedMax = 5;
 
 /** A database that is ready to take the target's name, unless something went wrong. */
 export interface BuiltDatabase {
@@ -75,116 +71,6 @@ async function fill(
   }
 }
 
-/** A restored subscription must neither connect nor hold on to the publisher's slot. */
-async function detachSubscriptions(inside: Client): Promise<void> {
-  for (const row of await queryRows<Record<string, string>>(inside, detachSubscriptionsQuery)) {
-    for (const statement of Object.values(row)) await execute(inside, statement);
-  }
-}
-
-function differentError(comparison: Comparison): HoldfastError {
-  const { differences } = comparison;
-  const named = differences
-    .slice(0, differencesNamedMax)
-    .map(({ schema, name, expected, actual }) => {
-      const table = `${quoteIdentifier(schema)}.${quoteIdentifier(name)}`;
-      return actual === null ? `${table} is missing` : `${table} has ${actual} of ${expected} rows`;
-    });
-  const more = differences.length - named.length;
-  const rest = more > 0 ? `, and ${more} more` : '';
-  return new HoldfastError(
-    'DIFFERENT',
-    `the restored database differs: ${named.join(', ')}${rest}`,
-    {
-      hint: 'Nothing was swapped; restore another backup, and report this one.',
-      details: { differences },
-    },
-  );
-}
-
-async function compare(work: RestoreWork, inside: readonly [Client, ...Client[]]) {
-  const { context, request } = work;
-  const { manifest } = request.source;
-  if (request.compare === 'none' || manifest === null || manifest.tables === null) return null;
-  const comparison = await compareRestored(manifest, inside);
-  if (comparison.differences.length > 0) throw differentError(comparison);
-  context.log.step(`compared: ${comparison.tables} tables, ${comparison.rows} rows, all equal`);
-  return comparison;
-}
-
-/**
- * Gives the planner its statistics; several sessions share the tables. A table that cannot be
- * analyzed, such as one with a partition on a server that does not answer, is a warning.
- */
-async function analyze(
-  inside: readonly [Client, ...Client[]],
-  signal: AbortSignal,
-): Promise<string[]> {
-  const [first] = inside;
-  const tables = await queryRows<{ name: string }>(
-    first,
-    `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
-       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-      WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
-        AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-      ORDER BY c.relpages DESC`,
-  );
-  const pending = tables.values();
-  const warnings: string[] = [];
-  await Promise.all(
-    inside.map(async (client) => {
-      for (const { name } of pending) {
-        signal.throwIfAborted();
-        try {
-          await execute(client, `ANALYZE ${name}`);
-        } catch (thrown) {
-          const error = toHoldfastError(thrown);
-          if (error.code === 'DATABASE_UNREACHABLE') throw error;
-          warnings.push(`the table ${name} was not analyzed: ${error.message}`);
-        }
-      }
-    }),
-  );
-  return warnings;
-}
-
-/** What was found once the data was there. */
-type Finished = Pick<BuiltDatabase, 'comparison' | 'warnings'> & {
-  readonly difference: HoldfastError | null;
-  readonly comparing: number;
-  readonly analyzing: number;
-};
-
-/** A restore that keeps going keeps a difference too; any other ends with it. */
-async function compareOrKeep(work: RestoreWork, inside: readonly [Client, ...Client[]]) {
-  try {
-    return { comparison: await compare(work, inside), difference: null };
-  } catch (error) {
-    const isKept = error instanceof HoldfastError && error.code === 'DIFFERENT';
-    if (work.request.keepGoing !== true || !isKept) throw error;
-    return { comparison: null, difference: error };
-  }
-}
-
-async function finish(work: RestoreWork, parameters: ConnectionParameters): Promise<Finished> {
-  const { signal, stopwatch } = work.context;
-  const options = { applicationName: 'holdfast restore', signal };
-  const first = await connect(parameters, options);
-  const inside: [Client, ...Client[]] = [first];
-  try {
-    while (inside.length < sessionsMax) inside.push(await connect(parameters, options));
-    await detachSubscriptions(first);
-    const begun = stopwatch();
-    const { comparison, difference } = await compareOrKeep(work, inside);
-    const compared = stopwatch();
-    const warnings = [...(comparison?.relationNotes ?? []), ...(await analyze(inside, signal))];
-    const [comparing, analyzing] = [compared - begun, stopwatch() - compared];
-    return { comparison, difference, warnings, comparing, analyzing };
-  } finally {
-    await Promise.all(inside.map((client) => client.end()));
-  }
-}
-
 /**
  * Creates the empty database under its temporary name.
  *
@@ -215,8 +101,8 @@ async function fillOrKeep(
     await fill(work, verified, parameters, undefined);
     return noTrouble;
   }
-  const collector = createErrorCollector(({ object, message }) => {
-    context.log.trace(`pg_restore: ${object ?? ''}: ${message}`, { object });
+  const collector = createErrorCollector(({ command, message }) => {
+    context.log.trace(`pg_restore: ${message}`, { statement: command });
   });
   let damage: HoldfastError | null = null;
   try {
@@ -226,6 +112,15 @@ async function fillOrKeep(
     damage = error;
   }
   return { damage, errors: collector.finish() };
+}
+
+/** The parameters of every session in the new database, which write and read money alike. */
+async function fillingParameters(work: RestoreWork, name: string): Promise<ConnectionParameters> {
+  const { admin, request } = work;
+  const parameters = await restoringParameters(admin, work.parameters, name);
+  const settings = request.source.manifest?.properties.settings ?? [];
+  const option = await moneyOption(admin, settings);
+  return option === null ? parameters : withOptions(parameters, [option]);
 }
 
 /**
@@ -240,11 +135,11 @@ export async function buildDatabase(
 ): Promise<BuiltDatabase> {
   const { context } = work;
   try {
-    const parameters = await restoringParameters(work.admin, work.parameters, database.name);
+    const parameters = await fillingParameters(work, database.name);
     const begun = context.stopwatch();
     const filled = await fillOrKeep(work, verified, parameters);
     const filling = context.stopwatch() - begun;
-    const finished = await finish(work, parameters);
+    const finished = await finishDatabase(work, parameters);
     if (context.signal.aborted) throw context.signal.reason;
     const { comparison, warnings, difference, comparing, analyzing } = finished;
     const seconds = { filling, comparing, analyzing };

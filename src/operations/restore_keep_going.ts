@@ -56,7 +56,7 @@ function troubleError(name: string, trouble: Trouble, details: object): Holdfast
   const code = damage?.code ?? (errors.count > 0 ? 'RESTORE_FAILED' : 'DIFFERENT');
   const counted = `${formatCount(errors.count, 'error')} of pg_restore`;
   const facts = [
-    ...(damage === null ? [] : [`the backup is damaged: ${damage.message}`]),
+    ...(damage === null ? [] : [damage.message]),
     ...(errors.count === 0 ? [] : [counted]),
     ...(difference === null ? [] : [difference.message]),
   ];
@@ -69,8 +69,8 @@ function troubleError(name: string, trouble: Trouble, details: object): Holdfast
 
 function tellErrors(work: RestoreWork, { errors, count }: CollectedErrors): void {
   const { log } = work.context;
-  for (const { object, message } of errors.slice(0, errorsShownMax)) {
-    log.warn(object === null ? message : `${object}: ${message}`);
+  for (const { command, message } of errors.slice(0, errorsShownMax)) {
+    log.warn(command === null ? message : `${command}: ${message}`);
   }
   if (count > errorsShownMax) {
     log.warn(`${count - errorsShownMax} more errors are in the log of this run`);
@@ -81,15 +81,18 @@ function tellErrors(work: RestoreWork, { errors, count }: CollectedErrors): void
  * Leaves the database under its temporary name, with the owner, the privileges and the settings of
  * the original: to take it as it is, a rename is all that is left. No later restore drops it.
  *
+ * @param warnings of the steps before
  * @returns the error to end with: RESTORE_FAILED, DAMAGED or DIFFERENT
  */
 export async function leaveUnswapped(
   work: RestoreWork,
   database: DatabaseName,
   trouble: Trouble,
+  warnings: readonly string[],
 ): Promise<HoldfastError> {
   const { admin, context, old, request } = work;
   const { name } = database;
+  for (const text of warnings) context.log.warn(text);
   tellErrors(work, trouble.errors);
   try {
     const comment = quoteLiteral(leftComment(work, trouble));

@@ -1,9 +1,11 @@
 /** Collects what pg_restore says while it goes on after errors. */
 
+import { redactPasswords } from '../core/secret.ts';
+
 /** One error of pg_restore. */
 export interface RestoreError {
-  /** What was being restored, such as `EXTENSION pg_trgm`; `null` when it does not say. */
-  readonly object: string | null;
+  /** The beginning of the statement that failed, which names the object; `null` without one. */
+  readonly command: string | null;
   readonly message: string;
 }
 
@@ -17,12 +19,13 @@ export interface CollectedErrors {
 /** So many errors are kept; all are counted. */
 export const errorsKeptMax = 100;
 const messageLengthMax = 1000;
+const commandLengthMax = 200;
 
-/** `pg_restore: from TOC entry 3; 3079 16385 EXTENSION pg_trgm ` and the owner at its end. */
-const entryLine = /^pg_restore: from TOC entry \d+; \d+ \d+ (.*?)\s*$/;
 const errorLine = /^pg_restore: (?:\[[^\]]*\] )?error: (.*)$/;
 const otherLine = /^pg_restore: /;
 const detailLine = /^(?:DETAIL|HINT|CONTEXT): {1,2}(.*)$/;
+/** To the first constant: a connection string of a subscription may hold a password. */
+const commandLine = /^Command was: ([^']*)/;
 
 /**
  * Takes stderr line by line. Memory stays bounded whatever is said: a dump may have a million
@@ -33,10 +36,7 @@ const detailLine = /^(?:DETAIL|HINT|CONTEXT): {1,2}(.*)$/;
 export function createErrorCollector(onError: (error: RestoreError) => void) {
   const errors: RestoreError[] = [];
   let count = 0;
-  let object: string | null = null;
   let current: RestoreError | null = null;
-  /** Of a failed statement nothing after `Command was:` is of use: it may be a whole function. */
-  let isDetail = false;
 
   function flush(): void {
     if (current === null) return;
@@ -48,21 +48,20 @@ export function createErrorCollector(onError: (error: RestoreError) => void) {
 
   return {
     line(text: string): void {
-      const entry = entryLine.exec(text);
       const error = errorLine.exec(text);
-      if (entry !== null || error !== null || otherLine.test(text)) {
+      if (error !== null || otherLine.test(text)) {
         flush();
-        if (entry !== null) object = entry[1] ?? null;
-        if (error === null) return;
-        current = { object, message: (error[1] ?? '').slice(0, messageLengthMax) };
-        isDetail = true;
+        const message = redactPasswords(error?.[1] ?? '').slice(0, messageLengthMax);
+        if (error !== null) current = { command: null, message };
         return;
       }
-      if (current === null) return;
-      if (text.startsWith('Command was:')) isDetail = false;
-      const detail = isDetail ? detailLine.exec(text)?.[1] : undefined;
+      // What follows the statement belongs to it: it may be a whole function.
+      if (current === null || current.command !== null) return;
+      const command = commandLine.exec(text)?.[1]?.trimEnd().slice(0, commandLengthMax);
+      if (command !== undefined) current = { ...current, command };
+      const detail = detailLine.exec(text)?.[1];
       if (detail === undefined) return;
-      const message = `${current.message}; ${detail}`.slice(0, messageLengthMax);
+      const message = redactPasswords(`${current.message}; ${detail}`).slice(0, messageLengthMax);
       current = { ...current, message };
     },
     /** What there was, after the last line. */

@@ -355,10 +355,8 @@ describe('when it fails after the drop', () => {
   it('says which safety backup brings it back, and how; that works', async () => {
     const outcome = await bench.run('restore_backup', [await broken(), ...flags]);
     expect(outcome.status, outcome.stderr).toBe(3);
-    const { error } = jsonOf<{ error: { message: string; details: { safety_backup: Safety } } }>(
-      outcome,
-    );
-    const { label, command } = error.details.safety_backup;
+    const { error } = jsonOf<{ error: { message: string; safety_backup: Safety } }>(outcome);
+    const { label, command } = error.safety_backup;
     expect(error.message).toContain(`was dropped before, its safety backup is ${label}`);
     expect(outcome.stderr).toContain(`hint: To bring the old database back: ${command}`);
     expect(outcome.stderr).not.toContain('is untouched');

@@ -13,40 +13,57 @@ function collect(text: string) {
 }
 
 describe('what pg_restore says while it goes on', () => {
-  it('is told error by error, with its object and the details of the server', () => {
-    const { count, errors, told } = collect(`pg_restore: while PROCESSING TOC:
-pg_restore: from TOC entry 2; 3079 16385 EXTENSION pg_nope (no owner)
-pg_restore: error: could not execute query: ERROR:  extension "pg_nope" is not available
+  it('is told error by error, with the statement and the details of the server', () => {
+    const { count, errors, told } =
+      collect(`pg_restore: error: could not execute query: ERROR:  extension "pg_nope" is not available
 DETAIL:  Could not open extension control file.
 HINT:  The extension must first be installed.
-Command was: CREATE EXTENSION IF NOT EXISTS pg_nope WITH SCHEMA public;
-DETAIL: this is in the command, no detail
+Command was: COMMENT ON EXTENSION pg_nope IS 'a text';
+DETAIL: this is in the statement, no detail
+Command was: this too
 
 
-pg_restore: from TOC entry 3378; 0 16390 TABLE DATA a b postgres
+pg_restore: error: could not execute query: ERROR:  relation "x
+y" does not exist
+LINE 1: ALTER TABLE public."x
+Command was: ALTER TABLE public."x
+y" OWNER TO postgres;
+
 pg_restore: error: COPY failed for table "a b": ERROR:  duplicate key value
 CONTEXT:  COPY a b, line 3
-pg_restore: warning: errors ignored on restore: 2`);
-    expect(count).toBe(2);
+pg_restore: warning: errors ignored on restore: 3`);
+    expect(count).toBe(3);
     expect(errors).toEqual(told);
     expect(errors).toEqual([
       {
-        object: 'EXTENSION pg_nope (no owner)',
+        command: 'COMMENT ON EXTENSION pg_nope IS',
         message:
           'could not execute query: ERROR:  extension "pg_nope" is not available; ' +
           'Could not open extension control file.; The extension must first be installed.',
       },
       {
-        object: 'TABLE DATA a b postgres',
+        command: 'ALTER TABLE public."x',
+        message: 'could not execute query: ERROR:  relation "x',
+      },
+      {
+        command: null,
         message: 'COPY failed for table "a b": ERROR:  duplicate key value; COPY a b, line 3',
       },
     ]);
   });
 
-  it('counts an error without an object, such as the end of a cut file', () => {
-    expect(
-      collect('pg_restore: error: could not read from input file: end of file').errors,
-    ).toEqual([{ object: null, message: 'could not read from input file: end of file' }]);
+  it('holds no password', () => {
+    const { errors } =
+      collect(`pg_restore: error: could not execute query: ERROR:  no password=geheim
+Command was: CREATE SUBSCRIPTION s CONNECTION 'host=x password=geheim' PUBLICATION p;`);
+    expect(errors[0]?.command).toBe('CREATE SUBSCRIPTION s CONNECTION');
+    expect(JSON.stringify(errors)).not.toContain('geheim');
+  });
+
+  it('counts an error without a statement, such as the end of a cut file', () => {
+    const { errors } = collect('pg_restore: error: could not read from input file: end of file');
+    const message = 'could not read from input file: end of file';
+    expect(errors).toEqual([{ command: null, message }]);
   });
 
   it('keeps only so many, and counts all', () => {
