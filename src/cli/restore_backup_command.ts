@@ -56,7 +56,7 @@ export const restoreBackup: Command = {
       })
       .option('force', { type: 'boolean', describe: 'Do not ask' })
       .option('compare', {
-        choices: ['counts', 'none'] as const,
+        choices: ['counts', 'content', 'none'] as const,
         default: 'counts',
         describe: 'What is compared before the swap',
       }),

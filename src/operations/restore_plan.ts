@@ -76,6 +76,7 @@ function describeFill(plan: RestorePlan): string {
 
 const comparisons: Readonly<Record<RestorePlan['compare'], string>> = {
   counts: 'compare its tables and rows with the backup, analyze it',
+  content: 'compare every row and large object with the backup, analyze it',
   none: 'analyze it (nothing is compared)',
 };
 

@@ -15,7 +15,7 @@ export interface RestoreRequest {
   readonly server: ResolvedTarget;
   readonly targetDatabase: string;
   readonly jobs: number;
-  readonly compare: 'counts' | 'none';
+  readonly compare: 'counts' | 'content' | 'none';
   /** Collects errors instead of stopping at the first; with any, nothing is swapped. */
   readonly keepGoing?: boolean;
   /** Drops the old database, after a safety backup, before the new one is filled. */
@@ -36,6 +36,8 @@ export interface RestoreWork {
   readonly server: RestoreServer;
   readonly old: OldDatabase | null;
   readonly pgRestore: Tool;
+  /** Reads the restored database where its content is compared; else `null`. */
+  readonly pgDump: Tool | null;
   readonly restoringName: string;
   readonly beforeName: string;
 }
