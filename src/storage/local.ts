@@ -161,6 +161,21 @@ class LocalStorage implements Storage {
     });
   }
 
+  async identity(key: string): Promise<string | null> {
+    requireKey(key);
+    return this.#attempt('reading', key, async () => {
+      try {
+        const stats = await lstat(await this.#path(key), { bigint: true });
+        // The change time moves with whatever happens to a file, and nobody can set it back.
+        const { dev, ino, size, mtimeNs, ctimeNs } = stats;
+        return stats.isFile() ? [dev, ino, size, mtimeNs, ctimeNs].join('-') : null;
+      } catch (error) {
+        if (isMissing(error)) return null;
+        throw error;
+      }
+    });
+  }
+
   /** The files and folders in a folder that are finished, sorted; none where there is no folder. */
   async #entries(folder: string): Promise<Dirent[]> {
     try {

@@ -47,6 +47,12 @@ export interface Storage {
   stat(key: string): Promise<StoredObject | null>;
 
   /**
+   * Tells this object from any that ever lay or will lie under the key, so that what was learnt of
+   * it can be remembered; `null` when there is none.
+   */
+  identity(key: string): Promise<string | null>;
+
+  /**
    * All objects whose key lies in the folder (`''`: all), in pages, sorted by key within a folder.
    * Without the contents of folders that are not committed.
    */
@@ -58,9 +64,9 @@ export interface Storage {
   remove(key: string): Promise<void>;
 
   /**
-   * Removes a committed folder: it is gone for everyone at once, or, where the store cannot do that,
-   * first the object that committed it goes and then the rest. A crash in between leaves something
-   * that is no backup.
+   * Removes a committed folder: it is gone for everyone at once, or, where the store cannot do
+   * that, first the object that committed it goes and then the rest. A crash in between leaves
+   * something that is no backup.
    *
    * @param commitName the name of the committing object in the folder (`manifest.json`)
    */

@@ -109,6 +109,19 @@ function objects(store: () => Storage): void {
 }
 
 function writingOnce(store: () => Storage): void {
+  it('tells an object from another one under the same key, and from none', async () => {
+    const storage = store();
+    expect(await storage.identity('a/known')).toBeNull();
+    await storage.put('a/known', bytes('one'));
+    const first = await storage.identity('a/known');
+    expect(first).toEqual(expect.any(String));
+    expect(await storage.identity('a/known')).toBe(first);
+    expect(await storage.identity('a')).toBeNull();
+    await storage.remove('a/known');
+    await storage.put('a/known', bytes('another one'));
+    expect(await storage.identity('a/known')).not.toBe(first);
+  });
+
   it('never overwrites: the second put fails and changes nothing', async () => {
     const storage = store();
     await storage.put('a/once', bytes('first'));
