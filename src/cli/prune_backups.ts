@@ -114,7 +114,7 @@ async function carryOut(
   if (going.length === 0 && plan.litter.length === 0) {
     for (const line of lines) context.log.detail(line);
     context.log.step('nothing to remove');
-    return { removed: [], skipped: [], litter: [], freedBytes: 0 };
+    return { plan, removed: [], skipped: [], litter: [], freedBytes: 0 };
   }
   if (yes) {
     for (const line of lines) context.log.detail(line);

@@ -5,7 +5,6 @@ import type { Manifest } from '../core/manifest.ts';
 import { printable } from '../core/printable.ts';
 import type { RepositoryContext } from './context.ts';
 import { prune } from './prune.ts';
-import { planPrune } from './prune_plan.ts';
 import { guardErrors } from './retention_guard.ts';
 
 /** What the retention after a backup has done. */
@@ -27,10 +26,9 @@ export async function applyRetention(
 ): Promise<AppliedRetention> {
   try {
     const filter = { cluster, database };
-    const plan = await planPrune(context, filter);
-    const done = await prune(context, { filter, force: false, agreed: plan });
+    const done = await prune(context, { filter, force: false, agreed: null });
     const removed = done.removed.map(({ label }) => label);
-    const guards = guardErrors(plan, false).map(({ message, hint }) => `${message}. ${hint}`);
+    const guards = guardErrors(done.plan, false).map(({ message, hint }) => `${message}. ${hint}`);
     for (const warning of guards) context.log.warn(warning);
     return { removed, freed_bytes: done.freedBytes, warnings: guards };
   } catch (thrown) {

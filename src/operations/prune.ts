@@ -40,6 +40,8 @@ export interface SkippedBackup {
 
 /** What a prune has done. */
 export interface PruneResult {
+  /** As it was made under the lock. */
+  readonly plan: PrunePlan;
   readonly removed: readonly RemovedBackup[];
   readonly skipped: readonly SkippedBackup[];
   readonly litter: readonly Litter[];
@@ -142,7 +144,7 @@ async function carryOut(
   const litter = await removeLitter({ storage, stateDir, filter, now: plan.now }, keys);
   for (const { key, reason } of litter) context.log.step(`removed ${printable(key)}: ${reason}`);
   const freedBytes = removed.reduce((sum, { bytes }) => sum + bytes, 0);
-  return { removed, skipped, litter, freedBytes };
+  return { plan, removed, skipped, litter, freedBytes };
 }
 
 /**

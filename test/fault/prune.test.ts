@@ -46,7 +46,10 @@ async function answer<T>(
 
 const list = (repository: string) => answer<Listing>(repository, 'list_backups');
 const pruneNow = (repository: string) =>
-  answer<{ removed: { label: string }[] }>(repository, 'prune_backups', ['--yes', '--force']);
+  answer<{ removed: { label: string }[]; skipped: unknown[] }>(repository, 'prune_backups', [
+    '--yes',
+    '--force',
+  ]);
 
 describe('kill -9 of a prune', () => {
   let scene: RetentionScene;
@@ -113,6 +116,22 @@ describe('kill -9 of a prune', () => {
     const records = readdirSync(join(stateDir, 'runs')).filter((name) => name.endsWith('.json'));
     expect(records, told).toEqual([]);
     expect((await pruneNow(root)).removed, told).toEqual([]);
+  });
+
+  it('not at all, while everything is verified: nothing looks damaged to anyone', async () => {
+    const { root } = scene.repository;
+    const environment = { BACKUP_DIR: root };
+    const verifying = runCommand('verify_backups', ['--all'], { environment });
+    await sleep(chance.between(0, 200));
+    const [verified, { removed, skipped }] = await Promise.all([verifying, pruneNow(root)]);
+    expect(verified.status, verified.stderr).toBe(0);
+    expect(verified.stderr).not.toContain('DAMAGED');
+    // What was verified at that moment stays until the next time.
+    expect(removed.length + skipped.length).toBe(13);
+    await pruneNow(root);
+    const end = await list(root);
+    expect(end.backups.map(({ label }) => label)).toEqual(kept);
+    expect(readdirSync(join(root, 'checks/main/shop')).sort()).toEqual(kept);
   });
 
   it('two at once, of which one is killed: the other one ends it', async () => {
