@@ -24,9 +24,14 @@ export function restoringCommentTarget(comment: string | null): string | null {
   }
 }
 
+/** `20261121T020000Z` */
+const compactTimeLength = 16;
+
 /** What the name of a leftover says. */
 export interface LeftoverName {
   readonly kind: LeftoverKind;
+  /** What stands before the suffix: the target's name, or what is left of a long one. */
+  readonly front: string;
   /** The start of the restore, to the second. */
   readonly createdAt: Date;
 }
@@ -34,8 +39,10 @@ export interface LeftoverName {
 /** Takes a name apart; `null` when no restore would have chosen it. */
 export function parseLeftoverName(name: string): LeftoverName | null {
   const kind = leftoverKind(name);
-  const createdAt = kind === null ? null : parseCompactTime(name.slice(-16));
-  return kind === null || createdAt === null ? null : { kind, createdAt };
+  const time = name.slice(-compactTimeLength);
+  const createdAt = kind === null ? null : parseCompactTime(time);
+  if (kind === null || createdAt === null) return null;
+  return { kind, front: name.slice(0, -`__${kind}_${time}`.length), createdAt };
 }
 
 /** How a name ends that was shortened (core/names.ts), but for its suffix. */
@@ -55,16 +62,44 @@ export function leftoverTarget(
   databases: readonly string[],
   comment: string | null,
 ): string | null {
-  const kind = leftoverKind(name);
-  if (kind === null) return null;
+  const parsed = parseLeftoverName(name);
+  if (parsed === null) return null;
+  const { kind, front } = parsed;
   const said = kind === 'restoring' ? restoringCommentTarget(comment) : null;
   if (said !== null && isLeftoverNameOf(name, said)) return said;
-  const literal = name.slice(0, name.length - `__${kind}_20261121T020000Z`.length);
   const bytes = Buffer.byteLength(name, 'utf8');
-  if (bytes < shortenedBytesMin || !shortenedEnd.test(literal)) {
-    return literal === '' ? null : literal;
-  }
+  if (bytes < shortenedBytesMin || !shortenedEnd.test(front)) return front === '' ? null : front;
   const possible = databases.filter((database) => isLeftoverNameOf(name, database));
   const [only, second] = possible;
-  return only === undefined || second !== undefined || only === literal ? null : only;
+  return only === undefined || second !== undefined || only === front ? null : only;
+}
+
+/** What deciding takes of a leftover. */
+export interface KnownLeftover {
+  readonly name: string;
+  readonly oid: number;
+  readonly kind: LeftoverKind;
+  readonly target: string | null;
+  readonly createdAt: Date;
+}
+
+/** The leftovers of a kind that surely were made for a database, youngest first. */
+export function leftoversOf<L extends KnownLeftover>(
+  leftovers: readonly L[],
+  kind: LeftoverKind,
+  database: string,
+): L[] {
+  return leftovers
+    .filter((leftover) => leftover.kind === kind && leftover.target === database)
+    .sort((a, b) => b.createdAt.getTime() - a.createdAt.getTime() || b.oid - a.oid);
+}
+
+/**
+ * The time in the name of a database that is put aside now: later than in all such names of the same
+ * database, also where the clock was set back. So the one that was put aside last is the youngest,
+ * and a second rollback takes back the first one.
+ */
+export function putAsideAt(now: Date, others: readonly Pick<KnownLeftover, 'createdAt'>[]): Date {
+  const youngestMs = Math.max(...others.map(({ createdAt }) => createdAt.getTime()), -Infinity);
+  return new Date(Math.max(now.getTime(), youngestMs + 1000));
 }

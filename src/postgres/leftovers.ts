@@ -72,11 +72,12 @@ export async function readLeftovers(client: Queryable): Promise<Leftover[]> {
   for (const { name, oid, comment, connections, sizeAllowed } of rows) {
     const said = parseLeftoverName(name);
     if (said === null) continue;
+    const { kind, createdAt } = said;
     const target = leftoverTarget(name, names, comment);
-    const isBuilt = said.kind === 'restoring' && target !== null && isRestored(target);
+    const isBuilt = kind === 'restoring' && target !== null && isRestored(target);
     const bytes = sizeAllowed ? await sizeOf(client, oid) : null;
     const inUse = connections > 0 || isBuilt;
-    leftovers.push({ name, oid, ...said, target, bytes, connections, inUse });
+    leftovers.push({ name, oid, kind, target, createdAt, bytes, connections, inUse });
   }
   const byTime = (a: Leftover, b: Leftover) => a.createdAt.getTime() - b.createdAt.getTime();
   return leftovers.sort((a, b) => byTime(a, b) || a.oid - b.oid);

@@ -1,8 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  leftoversOf,
   leftoverTarget,
   parseLeftoverName,
+  putAsideAt,
   restoringComment,
   restoringCommentTarget,
 } from '../../../src/core/leftovers.ts';
@@ -14,9 +16,13 @@ describe('the name of a leftover', () => {
   it('says what it is and since when', () => {
     expect(parseLeftoverName('app__before_20261121T020000Z')).toEqual({
       kind: 'before',
+      front: 'app',
       createdAt: time,
     });
-    expect(parseLeftoverName('a "b"\nc__restoring_20261121T020000Z')?.kind).toBe('restoring');
+    expect(parseLeftoverName('a__before_"b"\nc__restoring_20261121T020000Z')).toMatchObject({
+      kind: 'restoring',
+      front: 'a__before_"b"\nc',
+    });
   });
 
   it('is none where no restore would have chosen it', () => {
@@ -91,5 +97,28 @@ describe('the database that a leftover was made for', () => {
         expect([one, null]).toContain(target);
       }),
     );
+  });
+});
+
+describe('the leftovers of a database', () => {
+  const at = (seconds: number) => new Date(time.getTime() + seconds * 1000);
+  const make = (oid: number, seconds: number, target: string | null = 'app') => {
+    const createdAt = at(seconds);
+    const name = beforeName(target ?? 'x', createdAt);
+    return { name, oid, kind: 'before' as const, target, createdAt };
+  };
+
+  it('come youngest first, without those of others and those that may be of others', () => {
+    const all = [make(4, 5), make(2, 7), make(3, 6, 'other'), make(9, 8, null)];
+    expect(leftoversOf(all, 'before', 'app').map(({ oid }) => oid)).toEqual([2, 4]);
+    expect(leftoversOf(all, 'restoring', 'app')).toEqual([]);
+  });
+
+  it('get a younger one whatever the clock says', () => {
+    expect(putAsideAt(time, [])).toEqual(time);
+    expect(putAsideAt(time, [make(1, -60)])).toEqual(time);
+    for (const seconds of [0, 1, 31_000_000]) {
+      expect(putAsideAt(time, [make(1, seconds), make(2, -5)])).toEqual(at(seconds + 1));
+    }
   });
 });
