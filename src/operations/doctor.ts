@@ -18,6 +18,9 @@ import { examineSettings, type SettingFact, settingsInEffect } from './doctor_se
 /** So many databases are looked at at the same time: a dead server makes the others wait less. */
 const databasesAtOnce = 4;
 
+/** Nearly every server has it. */
+const serverDatabase = 'postgres';
+
 /** All that was found. */
 export interface DoctorReport {
   /** In the order in which they were looked at. */
@@ -56,7 +59,13 @@ async function findTargets(context: Context, { named, all }: DoctorWish): Promis
   };
   const names = all || named.length > 0 ? named : configuredTargets(context.config);
   let targets: readonly ResolvedTarget[] = [];
-  if (names.length < 2) targets = (await choose(names[0] ?? '', names)) ?? [];
+  if (names.length === 0 && !all) {
+    // As on a new machine, before the restore: the server is looked at all the same.
+    const message = `no database is named or configured: only ${serverDatabase} is looked at`;
+    const mend = 'scripts/doctor.ts DATABASE';
+    findings.push(finding({ check, subject: '' }, 'warning', message, mend));
+    targets = (await choose(serverDatabase, [serverDatabase])) ?? [];
+  } else if (names.length < 2) targets = (await choose(names[0] ?? '', names)) ?? [];
   else {
     const good: string[] = [];
     for (const name of names) {

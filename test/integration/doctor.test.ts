@@ -87,10 +87,21 @@ describe('a database that is as it should be', () => {
     expect(statement).toBe('ALTER DATABASE "closed" ALLOW_CONNECTIONS true;');
   });
 
-  it('without any database says how to name one', async () => {
+  it('without any database looks at the server, and says how to name one', async () => {
     const report = await examine(bench, []);
-    expect(of(report, 'settings', 'problem')).toMatchObject([{ message: 'no database is named' }]);
-    expect(report.exit_status).toBe(2);
+    expect(of(report, 'settings', 'warning')).toMatchObject([
+      {
+        message: expect.stringContaining('no database is named'),
+        mend: 'scripts/doctor.ts DATABASE',
+      },
+    ]);
+    expect(of(report, 'connection', 'ok')).toMatchObject([{ subject: 'postgres' }]);
+    expect(
+      of(report, 'server', 'ok')
+        .map(({ message }) => message)
+        .join(),
+    ).toContain('PostgreSQL');
+    expect(report.exit_status).toBe(0);
   });
 });
 
