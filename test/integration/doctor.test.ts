@@ -173,7 +173,12 @@ describe('the server', () => {
     expect(slot?.message).toContain('"idle_slot" is idle');
     const leftovers = of(report, 'leftovers');
     expect(leftovers.map(({ level }) => level).toSorted()).toEqual(['note', 'warning']);
-    await mend(cluster, [...of(report, 'slots'), ...leftovers]);
+    for (const leftover of leftovers) {
+      expect(leftover.mend).toBe("scripts/restore_backup.ts --drop-old 'app'");
+    }
+    const dropped = await bench.run('restore_backup', ['--drop-old', 'app', '--force']);
+    expect(dropped.status, dropped.stderr).toBe(0);
+    await mend(cluster, of(report, 'slots'));
     const after = await examine(bench, ['app']);
     expect(of(after, 'slots')).toMatchObject([{ level: 'ok' }]);
     expect(of(after, 'leftovers')).toMatchObject([{ level: 'ok' }]);
