@@ -15,6 +15,7 @@ import type { Comparison } from './restore_compare.ts';
 import { fillFromFile, fillFromStream } from './restore_fill.ts';
 import { finishDatabase } from './restore_finish.ts';
 import { restoringParameters } from './restore_server.ts';
+import { fillingSession } from './restore_session.ts';
 import { noTrouble, type Trouble } from './restore_trouble.ts';
 import type { VerifiedSource } from './restore_verify.ts';
 import type { RestoreWork } from './restore_work.ts';
@@ -137,7 +138,8 @@ export async function buildDatabase(
   try {
     const parameters = await fillingParameters(work, database.name);
     const begun = context.stopwatch();
-    const filled = await fillOrKeep(work, verified, parameters);
+    const session = fillingSession(parameters);
+    const filled = await fillOrKeep(work, verified, session);
     const filling = context.stopwatch() - begun;
     const finished = await finishDatabase(work, parameters);
     if (context.signal.aborted) throw context.signal.reason;
