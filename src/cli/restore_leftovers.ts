@@ -108,8 +108,7 @@ function serverFlags(flags: Flags): string[] {
 function typed(
   { flags }: Invocation,
   flag: string,
-  named: string | undefined,
-  server: ResolvedTarget,
+  { server, named }: Pick<RestoredTo, 'server' | 'named'>,
   database: string,
 ): string {
   const isSame = named !== undefined && server.database === database;
@@ -150,10 +149,10 @@ async function rollback(invocation: Invocation, named: string): Promise<CommandR
   if (result.before !== null) {
     // A leftover that was named has another name by now.
     const wasExact = parseLeftoverName(wish.server.database) !== null;
-    const back = wasExact ? undefined : named;
+    const to = { server: wish.server, named: wasExact ? undefined : named };
     context.log.step(
       `what it was until now stays as ${JSON.stringify(result.before)}\n` +
-        `  to go back to it:  ${typed(invocation, '--rollback', back, wish.server, result.database)}`,
+        `  to go back to it:  ${typed(invocation, '--rollback', to, result.database)}`,
     );
   }
   return { status: exitStatus.done, json: { exit_status: exitStatus.done, ...result } };
@@ -205,10 +204,10 @@ export interface RestoredTo {
 }
 
 /** Says where the old database is, and what to type to go back to it or to drop it. */
-export function tellOld(invocation: Invocation, { result, server, named }: RestoredTo): void {
-  const { before, database } = result;
+export function tellOld(invocation: Invocation, done: RestoredTo): void {
+  const { before, database } = done.result;
   if (before === null) return;
-  const type = (flag: string) => typed(invocation, flag, named, server, database);
+  const type = (flag: string) => typed(invocation, flag, done, database);
   invocation.context.log.step(
     `the old database stays as ${JSON.stringify(before)}\n` +
       `  to go back to it:  ${type('--rollback')}\n` +

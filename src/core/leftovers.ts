@@ -1,5 +1,5 @@
 /**
- * What restores leave on a server: the databases that they replaced (`…__before_<time>`), and, where
+ * What restores leave on a server: the databases that they replaced (`…__before_<time>`), and where
  * they were killed, the ones that they were building (`…__restoring_<time>`).
  */
 
@@ -95,7 +95,7 @@ export function leftoversOf<L extends KnownLeftover>(
 }
 
 /**
- * The time in the name of a database that is put aside now: later than in all such names of the same
+ * The time in the name of a database that is put aside now: later than in all such names of that
  * database, also where the clock was set back. So the one that was put aside last is the youngest,
  * and a second rollback takes back the first one.
  */

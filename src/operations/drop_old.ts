@@ -1,5 +1,5 @@
 /**
- * Drops what restores have left of a database: the ones that they replaced, and what killed restores
+ * Drops what restores have left of a database: the ones that they replaced, and what killed ones
  * were building. Each is dropped as the name and the OID that the plan told.
  */
 
@@ -13,6 +13,7 @@ import type { Context } from './context.ts';
 import {
   chooseLeftovers,
   connectBeside,
+  describeLeftover,
   type LeftoverChoice,
   type LeftoverFacts,
   type LeftoverWish,
@@ -22,7 +23,6 @@ import {
 import { dropStaleRestore, isStaleRestore } from './restore_cleanup.ts';
 import { withRestoreLock } from './restore_lock.ts';
 import { type Obstacle, readObstacles } from './restore_obstacles.ts';
-import { describeLeftover } from './rollback.ts';
 
 /** A leftover that stays, and why. */
 export interface StayingLeftover extends LeftoverFacts {
@@ -113,13 +113,14 @@ async function requirePresent(admin: Client, choice: LeftoverChoice): Promise<vo
   if (isExact || before.length === 0) return;
   if ((await databaseOid(admin, database)) !== null) return;
   const name = JSON.stringify(database);
+  const names = before.map((each) => JSON.stringify(each.name)).join(', ');
   throw new HoldfastError(
     'DATABASE_NOT_FOUND',
     `there is no database ${name}, so its old ones are all that there is of it`,
     {
       hint:
         `--rollback ${name} gives the youngest its name again; ` +
-        `to drop one all the same, name it: ${before.map((each) => JSON.stringify(each.name)).join(', ')}.`,
+        `to drop one all the same, name it: ${names}.`,
     },
   );
 }
@@ -129,7 +130,7 @@ const notProven = {
   sql: [],
 };
 
-/** What killed restores have left; what `--keep-going` left for a person is told by its name only. */
+/** What killed restores have left; what `--keep-going` left for a person is none of it. */
 async function provenRestoring(
   admin: Client,
   parameters: ConnectionParameters,

@@ -3,7 +3,7 @@
 import { HoldfastError } from '../core/errors.ts';
 import { leftoversOf, parseLeftoverName } from '../core/leftovers.ts';
 import { isLeftoverNameOf } from '../core/names.ts';
-import { formatAge } from '../core/units.ts';
+import { formatAge, formatBytes, formatCount } from '../core/units.ts';
 import {
   type ConnectionParameters,
   describeServer,
@@ -53,8 +53,17 @@ export function leftoverFacts(leftover: Leftover, now: Date): LeftoverFacts {
 }
 
 /** `3 days old`, also of one that was made a moment ago. */
-export function tellAge(ageSeconds: number): string {
+function tellAge(ageSeconds: number): string {
   return ageSeconds < -60 ? 'dated in the future' : `${formatAge(Math.max(0, ageSeconds))} old`;
+}
+
+/** `12.3 MB, 3 days old` */
+export function describeLeftover({ bytes, age_seconds, connections }: LeftoverFacts): string {
+  return [
+    bytes === null ? 'size not told' : formatBytes(bytes),
+    tellAge(age_seconds),
+    ...(connections === 0 ? [] : [formatCount(connections, 'connection')]),
+  ].join(', ');
 }
 
 /**

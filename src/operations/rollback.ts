@@ -1,6 +1,6 @@
 /**
- * Takes a restore back: the database that it replaced gets its name again, in the same transactional
- * swap. What is there now stays beside it, so that a rollback can be rolled back.
+ * Takes a restore back: the database that it replaced gets its name again, in the same swap in one
+ * transaction. What is there now stays beside it, so that a rollback can be rolled back.
  */
 
 import type { Client } from 'pg';
@@ -16,11 +16,11 @@ import type { Context } from './context.ts';
 import {
   chooseLeftovers,
   connectBeside,
+  describeLeftover,
   type LeftoverFacts,
   type LeftoverWish,
   leftoverFacts,
   noLeftover,
-  tellAge,
 } from './leftover_choice.ts';
 import { openMore } from './open_database.ts';
 import { withRestoreLock } from './restore_lock.ts';
@@ -64,15 +64,6 @@ export interface RollbackResult {
   readonly before: string | null;
   readonly sessions_ended: number;
   readonly duration_seconds: number;
-}
-
-/** `12.3 MB, 3 days old` */
-export function describeLeftover({ bytes, age_seconds, connections }: LeftoverFacts): string {
-  return [
-    bytes === null ? 'size not told' : formatBytes(bytes),
-    tellAge(age_seconds),
-    ...(connections === 0 ? [] : [formatCount(connections, 'connection')]),
-  ].join(', ');
 }
 
 /** The plan as lines for people. */
