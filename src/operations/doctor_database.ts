@@ -13,7 +13,7 @@ import {
 } from '../postgres/connection.ts';
 import { readServerFacts, type ServerFacts } from '../postgres/facts.ts';
 import { detectPooler } from '../postgres/pooler.ts';
-import { findMissingReadPrivileges } from '../postgres/privileges.ts';
+import { findMissingReadPrivileges, type MissingKind } from '../postgres/privileges.ts';
 import { readRestorePrivileges } from '../postgres/restore_privileges.ts';
 import { readLockNeed } from '../postgres/server_health.ts';
 import type { Context } from './context.ts';
@@ -51,6 +51,12 @@ function bounded(target: ResolvedTarget): ResolvedTarget {
   return { ...target, candidates: [limit(first), ...others.map(limit)] };
 }
 
+/** What a role cannot do with an object, in words. */
+function whatIsMissing(kind: MissingKind, object: string): string {
+  if (kind === 'row security') return `cannot dump ${object}: row security hides rows from it`;
+  return `may not read ${kind} ${kind === 'large objects' ? `(${object})` : object}`;
+}
+
 /** What the role cannot read: each object, and where there are many, one GRANT for the rest. */
 async function readFindings(client: Client, subject: string): Promise<Finding[]> {
   const about = { check: 'read', subject } as const;
@@ -62,10 +68,7 @@ async function readFindings(client: Client, subject: string): Promise<Finding[]>
   const plain = missing.filter(({ kind }) => !isAlone(kind));
   const told = [...plain.slice(0, namedMax), ...special.slice(0, namedMax)];
   const findings = told.map(({ kind, object, mend }) => {
-    const what =
-      kind === 'row security'
-        ? `cannot dump ${object}: row security hides rows from it`
-        : `may not read ${kind} ${object}`;
+    const what = whatIsMissing(kind, object);
     return finding(about, 'problem', `role ${who} ${what}`, mend);
   });
   const rest = plain.length - namedMax;

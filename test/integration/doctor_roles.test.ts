@@ -54,7 +54,7 @@ describe('what a role may not read', () => {
       'schema "closed schema"',
       'sequence "closed schema"."inner_table_id_seq"',
       `table "public".${shownIdentifier(oddTable)}`,
-      'large objects 2 of them',
+      'large objects (2 of them)',
     ]) {
       expect(messages).toContain(what);
     }
