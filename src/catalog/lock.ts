@@ -138,7 +138,7 @@ export async function isClaimed(path: string): Promise<boolean> {
   try {
     return (await otherClaims(path, null, false)).length > 0;
   } catch (error) {
-    if (errorNumber(error) === 'ENOENT') return false;
+    if (['ENOENT', 'ENOTDIR'].includes(errorNumber(error) ?? '')) return false;
     throw error;
   }
 }
