@@ -3,14 +3,22 @@
 import { editDistance } from '../config/nearest.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { parseLabel, requireLabel, type Tier } from '../core/label.ts';
-import { decodeComponent } from '../core/names.ts';
 import type { Storage } from '../storage/storage.ts';
 import { type CheckState, checksOf, writeCheck } from './checks.ts';
-import { type BackupEntry, type CatalogEntry, type EntryPlace, readEntry } from './entry.ts';
+import { type DatabaseFolder, databaseFolders } from './database_folders.ts';
+import {
+  type BackupEntry,
+  type CatalogEntry,
+  type EntryPlace,
+  type ListedEntry,
+  readEntry,
+  readFacts,
+} from './entry.ts';
+import type { ManifestCache } from './manifest_cache.ts';
 import { mapBounded } from './map_bounded.ts';
 import { fullFolder } from './repository.ts';
 
-export type { BackupEntry, CatalogEntry, DamagedEntry } from './entry.ts';
+export type { BackupEntry, CatalogEntry, DamagedEntry, ListedEntry } from './entry.ts';
 
 /** Which backups; what is absent does not restrict. */
 export interface CatalogFilter {
@@ -30,6 +38,12 @@ export interface LatestBackup {
 export interface Catalog {
   /** All folders of backups, sorted by label; damaged ones too, as such. */
   listBackups(filter?: CatalogFilter): Promise<CatalogEntry[]>;
+
+  /**
+   * The same folders with no more than a list shows of them. What the cache knows of a manifest
+   * that has not changed is believed: to restore or to remove take {@link listBackups}.
+   */
+  listFacts(cache: ManifestCache, filter?: CatalogFilter): Promise<ListedEntry[]>;
 
   /**
    * The backup of that label, damaged or not.
@@ -60,13 +74,6 @@ interface YoungestUsable {
   readonly skipped: readonly CatalogEntry[];
 }
 
-/** A folder of backups of one database, by its encoded names. */
-interface DatabaseFolder {
-  readonly folder: string;
-  readonly cluster: string;
-  readonly database: string;
-}
-
 /** So many files are read at the same time: more brings nothing (four threads read in Node). */
 const readsMax = 16;
 /** So many databases are named in an error. */
@@ -84,20 +91,8 @@ class StoredCatalog implements Catalog {
     this.#storage = storage;
   }
 
-  /** The folders of databases. A folder whose name nobody has encoded is taken by that name. */
-  async #databases(filter: CatalogFilter): Promise<DatabaseFolder[]> {
-    const found: DatabaseFolder[] = [];
-    for (const clusterPart of await this.#storage.children(fullFolder)) {
-      const cluster = decodeComponent(clusterPart) ?? clusterPart;
-      if (filter.cluster !== undefined && filter.cluster !== cluster) continue;
-      for (const databasePart of await this.#storage.children(`${fullFolder}/${clusterPart}`)) {
-        const database = decodeComponent(databasePart) ?? databasePart;
-        if (filter.database !== undefined && filter.database !== database) continue;
-        const folder = `${fullFolder}/${clusterPart}/${databasePart}`;
-        found.push({ folder, cluster, database });
-      }
-    }
-    return found;
+  #databases(filter: CatalogFilter): Promise<DatabaseFolder[]> {
+    return databaseFolders(this.#storage, fullFolder, filter);
   }
 
   /** The places of the backups of one database, oldest first. */
@@ -108,13 +103,27 @@ class StoredCatalog implements Catalog {
       .map((label) => ({ ...database, label, folder: `${database.folder}/${label}` }));
   }
 
-  async listBackups(filter: CatalogFilter = {}): Promise<CatalogEntry[]> {
-    const entries: CatalogEntry[] = [];
+  listBackups(filter: CatalogFilter = {}): Promise<CatalogEntry[]> {
+    return this.#list(filter, (place, hasChecks) => readEntry(this.#storage, place, hasChecks));
+  }
+
+  listFacts(cache: ManifestCache, filter: CatalogFilter = {}): Promise<ListedEntry[]> {
+    return this.#list(filter, (place, hasChecks) =>
+      readFacts(this.#storage, place, hasChecks, cache),
+    );
+  }
+
+  /** Every folder of a backup, sorted by label; those that were removed meanwhile left out. */
+  async #list<Entry extends EntryPlace>(
+    filter: CatalogFilter,
+    readOne: (place: EntryPlace, hasChecks: boolean) => Promise<Entry | null>,
+  ): Promise<Entry[]> {
+    const entries: Entry[] = [];
     for (const database of await this.#databases(filter)) {
       const places = await this.#places(database, filter.tier);
       const checks = new Set(await this.#storage.children(checksOf(database.folder)));
       const read = await mapBounded(places, readsMax, (place) =>
-        readEntry(this.#storage, place, checks.has(place.label)),
+        readOne(place, checks.has(place.label)),
       );
       entries.push(...read.filter((entry) => entry !== null));
     }
@@ -204,7 +213,7 @@ class StoredCatalog implements Catalog {
   }
 }
 
-function byLabel(a: CatalogEntry, b: CatalogEntry): number {
+function byLabel(a: EntryPlace, b: EntryPlace): number {
   if (a.label !== b.label) return a.label < b.label ? -1 : 1;
   return a.folder < b.folder ? -1 : 1;
 }

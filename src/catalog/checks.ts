@@ -25,6 +25,11 @@ function checkName(at: Date, kind: CheckKind): string {
   return `${at.toISOString().replaceAll(/[-:.]/g, '')}-${kind}.json`;
 }
 
+/** Whether a name is one that a check has. */
+export function isCheckName(name: string): boolean {
+  return parseCheckName(name) !== null;
+}
+
 function parseCheckName(name: string): CheckState | null {
   const match = namePattern.exec(name);
   if (match === null) return null;

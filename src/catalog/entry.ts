@@ -4,9 +4,11 @@ import { buffer } from 'node:stream/consumers';
 import { HoldfastError } from '../core/errors.ts';
 import { type Manifest, manifestName } from '../core/manifest.ts';
 import { parseManifest } from '../core/manifest_codec.ts';
+import { type ManifestFacts, manifestFacts } from '../core/manifest_facts.ts';
 import { encodeComponent } from '../core/names.ts';
 import type { Storage } from '../storage/storage.ts';
 import { type CheckState, latestCheck } from './checks.ts';
+import type { ManifestCache } from './manifest_cache.ts';
 import { type BackupPlace, fullFolder } from './repository.ts';
 
 /** Where a backup lies: its names and the key of its folder. */
@@ -33,6 +35,12 @@ export interface DamagedEntry extends EntryBase {
 
 /** A folder of a backup; `problem` tells the two kinds apart. */
 export type CatalogEntry = BackupEntry | DamagedEntry;
+
+/** A folder of a backup with what a list shows of its manifest; `null` facts come with a problem. */
+export interface ListedEntry extends EntryBase {
+  readonly facts: ManifestFacts | null;
+  readonly problem: HoldfastError | null;
+}
 
 /** Errors that say something about one backup, not about the whole store. */
 const damageCodes = new Set<string>([
@@ -102,4 +110,31 @@ export async function readEntry(
     if (error.code === 'BACKUP_NOT_FOUND' && (await isGone(storage, place.folder))) return null;
     return { ...place, check, manifest: null, problem: asProblem(error, place) };
   }
+}
+
+/**
+ * Reads what a list shows of an entry, from the cache where its manifest is the one that was read
+ * before; `null` when its folder has been removed.
+ *
+ * @throws HoldfastError when the store refuses
+ */
+export async function readFacts(
+  storage: Storage,
+  place: EntryPlace,
+  hasChecks: boolean,
+  cache: ManifestCache,
+): Promise<ListedEntry | null> {
+  // Looked at before the manifest is read: if that changes in between it is read again next time.
+  const identity = await storage.identity(`${place.folder}/${manifestName}`).catch(() => null);
+  const known = identity === null ? null : cache.get(place.folder, identity);
+  if (known !== null) {
+    const check = hasChecks ? await latestCheck(storage, place.folder) : null;
+    return { ...place, check, facts: known, problem: null };
+  }
+  const entry = await readEntry(storage, place, hasChecks);
+  if (entry === null) return null;
+  const { manifest, problem, check } = entry;
+  const facts = manifest === null ? null : manifestFacts(manifest);
+  if (identity !== null && facts !== null) cache.put(place.folder, identity, facts);
+  return { ...place, check, facts, problem };
 }

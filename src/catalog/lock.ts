@@ -23,6 +23,8 @@ import {
 export interface LockOptions {
   /** How long to wait for whoever has the lock, in milliseconds; 0: not at all. */
   readonly waitMs: number;
+  /** Lets in whoever shares it too, and keeps out who wants it alone. */
+  readonly shared?: boolean;
 }
 
 interface Claim {
@@ -36,8 +38,12 @@ const freshMs = 10 * 60_000;
 const refreshMs = 60_000;
 const pauseMs = 20;
 
-function claimName(identity: ProcessIdentity): string {
-  return `${randomBytes(6).toString('hex')}~${identityName(identity)}`;
+/** Sorts after every other name, so that who wants the lock alone is not kept from it for ever. */
+const sharedPrefix = 'shared-';
+
+function claimName(identity: ProcessIdentity, shared: boolean): string {
+  const prefix = shared ? sharedPrefix : '';
+  return `${prefix}${randomBytes(6).toString('hex')}~${identityName(identity)}`;
 }
 
 function parseClaimName(name: string): ProcessIdentity | null {
@@ -53,12 +59,13 @@ async function countsStill(folder: string, claim: Claim, modifiedAt: Date): Prom
   return false;
 }
 
-/** The claims of living processes but one's own. */
-async function otherClaims(folder: string, own: string | null): Promise<Claim[]> {
+/** The claims of living processes but one's own, and but those that it shares the lock with. */
+async function otherClaims(folder: string, own: string | null, shared: boolean): Promise<Claim[]> {
   const claims: Claim[] = [];
   for (const name of await readdir(folder)) {
     const holder = parseClaimName(name);
-    if (name === own || holder === null) continue;
+    const isShared = name.startsWith(sharedPrefix);
+    if (name === own || holder === null || (shared && isShared)) continue;
     const stats = await stat(join(folder, name)).catch(() => null);
     if (stats === null) continue;
     const claim = { name, holder, since: stats.birthtime };
@@ -68,8 +75,8 @@ async function otherClaims(folder: string, own: string | null): Promise<Claim[]>
 }
 
 /** Creates a file of one's own; the folder may be removed by the last holder in between. */
-async function createClaim(folder: string): Promise<string> {
-  const name = claimName(ownIdentity());
+async function createClaim(folder: string, shared: boolean): Promise<string> {
+  const name = claimName(ownIdentity(), shared);
   for (;;) {
     try {
       await makeFolders(folder);
@@ -97,13 +104,13 @@ function lockedError(path: string, [claim]: readonly Claim[]): HoldfastError {
 }
 
 /** Waits until no other claim counts; gives one's own, or throws LOCKED. */
-async function acquire(path: string, waitMs: number): Promise<string> {
+async function acquire(path: string, { waitMs, shared = false }: LockOptions): Promise<string> {
   const deadline = Date.now() + waitMs;
   let own: string | null = null;
   try {
     for (;;) {
-      own ??= await createClaim(path);
-      const others = await otherClaims(path, own);
+      own ??= await createClaim(path, shared);
+      const others = await otherClaims(path, own, shared);
       if (others.length === 0) return own;
       if (Date.now() >= deadline) throw lockedError(path, others);
       // Of all who wait the one with the smallest name stays in the line; the others stand back,
@@ -126,6 +133,16 @@ function pause(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
+/** Whether anyone has or wants a lock, shared or alone: to be asked where no claim can be made. */
+export async function isClaimed(path: string): Promise<boolean> {
+  try {
+    return (await otherClaims(path, null, false)).length > 0;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR'].includes(errorNumber(error) ?? '')) return false;
+    throw error;
+  }
+}
+
 /**
  * Does something while no other process does it under the same lock. The lock of a process that
  * has died is taken over.
@@ -135,10 +152,10 @@ function pause(): Promise<void> {
  */
 export async function withFileLock<T>(
   path: string,
-  { waitMs }: LockOptions,
+  options: LockOptions,
   work: () => Promise<T>,
 ): Promise<T> {
-  const own = await acquire(path, waitMs);
+  const own = await acquire(path, options);
   const refresh = setInterval(() => {
     const now = new Date();
     utimes(join(path, own), now, now).catch(() => undefined);

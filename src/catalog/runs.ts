@@ -3,16 +3,15 @@
  * writing just now.
  */
 
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Static, Type } from 'typebox';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { encodeComponent } from '../core/names.ts';
 import { documentBytes, documentReader } from '../core/validate.ts';
-import { errorNumber, folderMode, writeNewFile } from '../process/durable.ts';
+import { errorNumber, folderMode, partialSuffix, writeNewFile } from '../process/durable.ts';
 import { ownIdentity, type ProcessState, processState } from '../process/identity.ts';
 import type { Storage } from '../storage/storage.ts';
-import { databaseFolder } from './repository.ts';
 
 const runFormat = 1;
 /** What no known run has begun is a leftover when nothing has changed in it for so long. */
@@ -145,33 +144,50 @@ export interface StaleFolder {
 export interface StaleOptions {
   readonly storage: Storage;
   readonly stateDir: string;
-  readonly cluster: string;
-  readonly database: string;
+  /** Below which folder: `full/<cluster>/<database>`, or `full` for all. */
+  readonly folder: string;
   readonly now: Date;
 }
 
+/** Whether something that no known run is writing has been left alone for so long: 24 h. */
+export function isAbandoned(modifiedAt: Date, now: Date): boolean {
+  return now.getTime() - modifiedAt.getTime() > abandonedMs;
+}
+
 /**
- * The unfinished backups of a database that nobody is writing any more: their run is dead on this
- * host; or no run is known for them that could be asked, and nothing has changed in them for 24 h.
- * Records of dead runs that have left no folder are forgotten.
+ * The unfinished backups that nobody is writing or removing any more: their run is dead on this
+ * host; or no run is known for them that could be asked, and they are abandoned.
  */
 export async function staleUnfinished(options: StaleOptions): Promise<StaleFolder[]> {
-  const { storage, stateDir, cluster, database, now } = options;
-  const parent = databaseFolder(cluster, database);
+  const { storage, stateDir, folder: parent, now } = options;
   const unfinished = await storage.unfinishedFolders(parent);
   const runs = await knownRuns(stateDir);
-  for (const { record, state } of runs) {
-    if (state !== 'dead' || record.folder?.startsWith(`${parent}/`) !== true) continue;
-    if (unfinished.some(({ folder }) => folder === record.folder)) continue;
-    await forgetRun(stateDir, record.run_id);
-  }
   return unfinished.flatMap(({ folder, modifiedAt }): StaleFolder[] => {
-    const run = runs.find(({ record }) => record.folder === folder);
-    if (run?.state === 'alive') return [];
-    if (run?.state === 'dead') return [{ folder, modifiedAt, run: run.record }];
-    const abandoned = now.getTime() - modifiedAt.getTime() > abandonedMs;
-    return abandoned ? [{ folder, modifiedAt, run: null }] : [];
+    const own = runs.filter(({ record }) => record.folder === folder);
+    if (own.some(({ state }) => state === 'alive')) return [];
+    const dead = own.find(({ state }) => state === 'dead');
+    if (dead !== undefined) return [{ folder, modifiedAt, run: dead.record }];
+    return isAbandoned(modifiedAt, now) ? [{ folder, modifiedAt, run: null }] : [];
   });
+}
+
+/** Forgets the dead runs that have left no folder below this one, and records never finished. */
+export async function forgetDeadRuns(options: StaleOptions): Promise<void> {
+  const { storage, stateDir, folder: parent, now } = options;
+  // Read first: a run that ends in between has its folder still in the other list.
+  const dead = await deadRuns(stateDir);
+  const unfinished = await storage.unfinishedFolders(parent);
+  for (const { run_id, folder: written } of dead) {
+    if (written?.startsWith(`${parent}/`) !== true) continue;
+    if (unfinished.some(({ folder }) => folder === written)) continue;
+    await forgetRun(stateDir, run_id);
+  }
+  const names = await readdir(runsFolder(stateDir)).catch(() => []);
+  for (const name of names.filter((each) => each.endsWith(partialSuffix))) {
+    const path = join(runsFolder(stateDir), name);
+    const stats = await stat(path).catch(() => null);
+    if (stats !== null && isAbandoned(stats.mtime, now)) await rm(path, { force: true });
+  }
 }
 
 /** Removes what {@link staleUnfinished} has found, and the records of the dead runs behind it. */

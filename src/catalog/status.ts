@@ -49,6 +49,8 @@ const DatabaseStatus = Type.Object(
   {
     cluster: Type.String(),
     database: Type.String(),
+    /** As it was named when it was last backed up: what tells two of one name apart. */
+    server: Type.String(),
     last_run: LastRun,
     /** `null` as long as no backup has succeeded. */
     last_success: Type.Union([LastSuccess, Type.Null()]),
@@ -74,6 +76,8 @@ export type LastSuccessStatus = Static<typeof LastSuccess>;
 export interface StatusChange {
   readonly cluster: string;
   readonly database: string;
+  /** As it was named: `db.example.com:5432`. */
+  readonly server: string;
   readonly run: LastRunStatus;
   /** Absent when the run failed: the last success before it stays. */
   readonly success?: LastSuccessStatus | undefined;
@@ -104,16 +108,19 @@ export async function readStatus(root: string): Promise<Status | null> {
 
 /** The document after a change. */
 function changed(old: Status | null, change: StatusChange, now: Date): Status {
-  const { cluster, database, run, success } = change;
-  const isIt = (other: { cluster: string; database: string }) =>
+  const { cluster, database, server, run, success } = change;
+  const isSame = (other: Status['databases'][number]) =>
+    other.cluster === cluster && (cluster !== unknownCluster || other.server === server);
+  const isIt = (other: Status['databases'][number]) =>
     other.database === database &&
-    (other.cluster === cluster || (success !== undefined && other.cluster === unknownCluster));
+    (isSame(other) ||
+      (success !== undefined && other.cluster === unknownCluster && other.server === server));
   const before = old?.databases.find(isIt);
   const others = (old?.databases ?? []).filter((other) => !isIt(other));
   const last_success = success ?? before?.last_success ?? null;
-  const databases = [...others, { cluster, database, last_run: run, last_success }];
-  const order = (entry: { cluster: string; database: string }) =>
-    JSON.stringify([entry.cluster, entry.database]);
+  const databases = [...others, { cluster, database, server, last_run: run, last_success }];
+  const order = (entry: Status['databases'][number]) =>
+    JSON.stringify([entry.cluster, entry.database, entry.server]);
   databases.sort((a, b) => (order(a) < order(b) ? -1 : 1));
   return { format: statusFormat, updated_at: now.toISOString(), databases };
 }

@@ -9,7 +9,16 @@ export const backupFull: Command = {
   summary:
     'Takes a full logical backup of each database: a name, a URL, or a key of holdfast.yaml; ' +
     'without one the configured databases, else PGDATABASE.',
-  settings: ['compression', 'compression-level', 'threads', 'host', 'port', 'username'],
+  settings: [
+    'compression',
+    'compression-level',
+    'threads',
+    'parallel',
+    'nice',
+    'host',
+    'port',
+    'username',
+  ],
   options: (parser) =>
     parser
       .option('all', { type: 'boolean', describe: 'Every database of the server' })
@@ -21,6 +30,10 @@ export const backupFull: Command = {
       .option('verify', {
         type: 'boolean',
         describe: 'Decompress what was written and read it back whole',
+      })
+      .option('no-retention', {
+        type: 'boolean',
+        describe: 'Remove no older backup, whatever the retention says',
       })
       .option('wait', {
         type: 'number',
@@ -34,6 +47,7 @@ export const backupFull: Command = {
   examples: [
     ['mastertrade', 'Back up one database'],
     ['--all --type weekly', 'Back up every database of the server as weekly backups'],
+    ['app shop web --parallel 2', 'Back up three databases, two at once'],
     ['postgresql://backup@db.example.com/app', 'Back up a database of another server'],
   ],
   repository: 'create',

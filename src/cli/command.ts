@@ -22,6 +22,8 @@ export type FlagName =
   | 'compression'
   | 'compression-level'
   | 'threads'
+  | 'parallel'
+  | 'nice'
   | 'jobs'
   | 'host'
   | 'port'
@@ -49,8 +51,11 @@ export interface Command {
   readonly options?: (parser: Argv) => Argv;
   /** Pairs of arguments and what they do. */
   readonly examples: readonly (readonly [string, string])[];
-  /** Whether the command creates the repository, needs it, or can go without. */
-  readonly repository: 'create' | 'need' | 'optional';
+  /**
+   * Whether the command creates the repository, needs it, or can go without; `look`: it looks at it
+   * by itself, tells what the settings warn of, and writes nothing, no log either.
+   */
+  readonly repository: 'create' | 'need' | 'optional' | 'look';
   /**
    * The command reads neither the environment nor any file for its settings; these flags stand in
    * their place, and those of the command line beat them.

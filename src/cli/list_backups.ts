@@ -7,6 +7,7 @@ import { formatAge, formatBytes, formatCount, formatDuration } from '../core/uni
 import type { RepositoryContext } from '../operations/context.ts';
 import { type BackupFacts, type BackupList, listBackups } from '../operations/list.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
+import { describeLeftovers } from './leftover_table.ts';
 import { listTables } from './list_tables.ts';
 import { needRepository } from './open_context.ts';
 import { formatTable } from './table.ts';
@@ -69,14 +70,20 @@ export async function listFor(
     cluster: flags.cluster as string | undefined,
     tier: flags.type as Tier | undefined,
   };
-  const list = await listBackups(context, { database, ...filter });
+  const { listLeftovers } = await import('../operations/list_leftovers.ts');
+  const [list, left] = await Promise.all([
+    listBackups(context, { database, ...filter }),
+    listLeftovers(context, database),
+  ]);
   if (database !== undefined && list.backups.length === 0) {
     // It knows which databases have backups, and which of them is meant.
     await context.catalog.latestBackup(database, filter);
   }
   const empty = list.backups.length === 0 && list.unfinished.length === 0;
-  const text = empty ? 'no backups\n' : describeList(list, context.clock());
-  return { status: exitStatus.done, json: list, text };
+  const now = context.clock();
+  const table = empty ? 'no backups\n' : describeList(list, now);
+  const text = `${table}${describeLeftovers(left.leftovers ?? [], now)}`;
+  return { status: exitStatus.done, json: { ...list, ...left }, text };
 }
 
 /** Runs the command. */

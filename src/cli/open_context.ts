@@ -10,6 +10,7 @@ import { redactPasswords } from '../core/secret.ts';
 import type { Context, RepositoryContext } from '../operations/context.ts';
 import { createConsole, type Log, type Verbosity } from '../process/console.ts';
 import { openLogFile } from '../process/log_file.ts';
+import { standBack } from '../process/priority.ts';
 import type { Command, CommandResult, Flags, World } from './command.ts';
 import type { CommonFlags } from './options.ts';
 import { runAsOwner } from './run_as_owner.ts';
@@ -51,6 +52,7 @@ async function readConfig(
 /** Opens the repository as the command wants it; `null` where it can go without one. */
 async function openFor(command: Command, config: Config, now: Date): Promise<Repository | null> {
   const root = config.settings.backup_dir;
+  if (command.repository === 'look') return null;
   try {
     return await openRepository(root, { create: command.repository === 'create', now });
   } catch (error) {
@@ -84,6 +86,15 @@ function attachLog(log: Log, repository: Repository, command: Command, context: 
   }
 }
 
+/** A machine that does not allow it is worth a warning, never the run. */
+function standBackAsSet(log: Log, config: Config): void {
+  try {
+    standBack(config.settings.nice);
+  } catch (error) {
+    log.warn(`nice (NICE) has no effect: ${toHoldfastError(error).message}`);
+  }
+}
+
 /**
  * Opens the context of a command.
  *
@@ -105,8 +116,9 @@ export async function openContext(
   });
   onLog(log);
   const read = await readConfig(command, flags, world);
-  for (const warning of read.warnings) log.warn(warning);
+  if (command.repository !== 'look') for (const warning of read.warnings) log.warn(warning);
   const environment = { ...read.environment, ...(await runAsOwner(read, log)) };
+  standBackAsSet(log, read);
   const config = { ...read, environment };
   const clock = () => new Date();
   const base: Context = {
@@ -156,7 +168,7 @@ async function runLogged(
 }
 
 /** Whether a context has a repository. */
-function hasRepository(context: Context): context is RepositoryContext {
+export function hasRepository(context: Context): context is RepositoryContext {
   return 'repository' in context;
 }
 

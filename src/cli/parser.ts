@@ -1,6 +1,7 @@
 /** Arguments, flags and help, by yargs. */
 
 import yargs, { type Argv } from 'yargs';
+import { nearest } from '../config/nearest.ts';
 import { HoldfastError } from '../core/errors.ts';
 import type { Command, Flags } from './command.ts';
 import { toolVersion } from './version.ts';
@@ -54,14 +55,44 @@ export function createParser(command: Command, ...groups: readonly OptionsFor[])
       const parsed = await parser.parseAsync([...argv], {}, (_error, _parsed, output) => {
         if (output !== '') answer = output;
       });
-      if (problem !== null) throw usageError(problem, command);
+      if (problem !== null) throw usageError(problem, command, argv, await parser.getHelp());
       const { _: operands, $0: _script, ...flags } = parsed;
       return { answer, flags, operands: operands.map(String) };
     },
   };
 }
 
-function usageError(problem: string, command: Command): HoldfastError {
+/** yargs tells flags that it does not know without their dashes. */
+const unknownPattern = /^Unknown arguments?: (.*)$/s;
+
+/** `unknown flag --jbos; did you mean --jobs?`, by the flags that the help tells. */
+function unknownFlag(names: string, argv: readonly string[], help: string): string {
+  const known = [...help.matchAll(/^ +(?:-\w, )?--([a-z][a-z-]*)/gm)].map(
+    (match) => match[1] ?? '',
+  );
+  const flags = names.split(', ').map((name) => {
+    const isLong = argv.some((each) => each === `--${name}` || each.startsWith(`--${name}=`));
+    return { name, text: `${isLong ? '--' : '-'}${name}` };
+  });
+  const texts = flags.map(({ text }) => text).join(', ');
+  const [only, ...others] = flags;
+  const meant = only === undefined || others.length > 0 ? null : nearest(only.name, known);
+  const question = meant === null ? '' : `; did you mean --${meant}?`;
+  return `unknown flag${others.length === 0 ? '' : 's'} ${texts}${question}`;
+}
+
+function usageError(
+  problem: string,
+  command: Command,
+  argv: readonly string[],
+  help: string,
+): HoldfastError {
+  const unknown = unknownPattern.exec(problem)?.[1];
+  if (unknown !== undefined) {
+    return new HoldfastError('USAGE', unknownFlag(unknown, argv, help), {
+      hint: `Type ${command.name} --help for what it takes.`,
+    });
+  }
   const [first = problem, ...rest] = problem.split('\n').filter((line) => line.trim() !== '');
   const message = [first.replace(/^[A-Z]/, (letter) => letter.toLowerCase()), ...rest]
     .map((line) => line.trim().replace(/\.$/, ''))

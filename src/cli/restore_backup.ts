@@ -15,7 +15,8 @@ import { resolveConnection } from '../postgres/connection.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { confirm } from './confirm.ts';
 import { listFor } from './list_backups.ts';
-import { needRepository } from './open_context.ts';
+import { hasRepository, needRepository } from './open_context.ts';
+import { dropReplaced, leftoverCommand, tellOld } from './restore_leftovers.ts';
 
 /** What the arguments name. */
 interface Wish {
@@ -99,10 +100,23 @@ function requireTarget(name: string): void {
   );
 }
 
+function questionOf({ replaces, in_place }: RestorePlan, name: string): string {
+  if (replaces === null) return `Restore as ${name}?`;
+  return in_place ? `Drop ${name} and restore in its place?` : `Replace ${name}?`;
+}
+
+/** The plan as lines for people, with what comes after the restore. */
+function linesOf(plan: RestorePlan, flags: Flags): string[] {
+  const lines = describePlan(plan);
+  if (flags['drop-old'] !== true || plan.before_name === null) return lines;
+  const old = JSON.stringify(plan.before_name);
+  return [...lines, `then:    drop ${old}, which leaves nothing to roll back to`];
+}
+
 /** Shows the plan and asks; a production system wants the name typed. */
 function confirmation({ context, flags, world }: Invocation): RestoreRequest['confirm'] {
   return async (plan: RestorePlan) => {
-    const lines = describePlan(plan);
+    const lines = linesOf(plan, flags);
     if (flags.force === true) {
       for (const line of lines) context.log.step(line);
       return;
@@ -111,7 +125,7 @@ function confirmation({ context, flags, world }: Invocation): RestoreRequest['co
     const name = JSON.stringify(plan.target_database);
     await confirm({
       plan: lines,
-      question: plan.replaces === null ? `Restore as ${name}?` : `Replace ${name}?`,
+      question: questionOf(plan, name),
       answer: production ? plan.target_database : 'yes',
       flag: '--force',
       world,
@@ -128,10 +142,9 @@ function tell(context: Context, result: RestoreResult): void {
     ...(roles === 0 ? [] : [`${roles} missing roles created`]),
   ];
   context.log.step(parts.join(', '), { ...result });
-  if (result.before !== null) {
-    context.log.step(
-      `the old database stays as ${JSON.stringify(result.before)}; drop it when it is not wanted`,
-    );
+  if (result.safety_backup !== null) {
+    const { label, command } = result.safety_backup;
+    context.log.step(`the old database is in the safety backup ${label}; back with:\n  ${command}`);
   }
 }
 
@@ -149,9 +162,27 @@ async function verifyOnly(context: Context, source: BackupSource): Promise<Comma
   return { status: exitStatus.done, json };
 }
 
+/** How the restore is done. @throws HoldfastError USAGE for ways that exclude each other */
+function readWay(
+  context: Context,
+  flags: Flags,
+): Pick<RestoreRequest, 'inPlace' | 'keepGoing' | 'repository'> {
+  const inPlace = flags['in-place'] === true;
+  const keepGoing = flags['keep-going'] === true;
+  if (inPlace && keepGoing) {
+    throw usage(
+      '--in-place drops the old database, and --keep-going swaps in nothing that has errors',
+      'Restore with --keep-going under another name: --target-database NAME.',
+    );
+  }
+  return { inPlace, keepGoing, repository: hasRepository(context) ? context : undefined };
+}
+
 /** Runs the command. */
 export async function restoreCommand(invocation: Invocation): Promise<CommandResult> {
   const { context, flags, operands, world } = invocation;
+  const aside = await leftoverCommand(invocation);
+  if (aside !== null) return aside;
   if (flags.list === true) return listFor(needRepository(context), operands[0], flags);
   const wish = readWish(operands, flags);
   const { config } = context;
@@ -162,14 +193,32 @@ export async function restoreCommand(invocation: Invocation): Promise<CommandRes
   });
   for (const warning of server.warnings) context.log.warn(warning);
   const named = wish.database === undefined ? undefined : server.database;
-  const { source, targetDatabase } = await findSource(context, wish, flags, named, world.cwd);
+  const found = await findSource(context, wish, flags, named, world.cwd);
+  const chosen = { ...found, server };
+  return found.source.hold(() => restoreFrom(invocation, chosen, wish.database));
+}
+
+/**
+ * Verifies, plans or restores, while no prune removes the backup.
+ *
+ * @param named the database as it was typed
+ */
+async function restoreFrom(
+  invocation: Invocation,
+  chosen: Pick<RestoreRequest, 'source' | 'server' | 'targetDatabase'>,
+  named: string | undefined,
+): Promise<CommandResult> {
+  const { context, flags } = invocation;
+  const { config } = context;
+  const { source, targetDatabase } = chosen;
   if (flags['verify-only'] === true) return verifyOnly(context, source);
   requireTarget(targetDatabase);
   const compare = flags.compare as RestoreRequest['compare'];
-  const request = { source, server, targetDatabase, jobs: config.settings.restore_jobs, compare };
+  const jobs = config.settings.restore_jobs;
+  const request = { ...chosen, ...readWay(context, flags), jobs, compare };
   if (flags['dry-run'] === true) {
     const plan = await planRestore(context, request);
-    const text = describePlan(plan).map((line) => `${line}\n`);
+    const text = linesOf(plan, flags).map((line) => `${line}\n`);
     return { status: exitStatus.done, json: { dry_run: true, plan }, text: text.join('') };
   }
   const result = await restoreDatabase(context, {
@@ -177,5 +226,11 @@ export async function restoreCommand(invocation: Invocation): Promise<CommandRes
     confirm: confirmation(invocation),
   });
   tell(context, result);
-  return { status: exitStatus.done, json: { exit_status: exitStatus.done, ...result } };
+  const done = { result, server: chosen.server, named };
+  const old_dropped = flags['drop-old'] === true && (await dropReplaced(invocation, done));
+  if (!old_dropped) tellOld(invocation, done);
+  return {
+    status: exitStatus.done,
+    json: { exit_status: exitStatus.done, ...result, old_dropped },
+  };
 }

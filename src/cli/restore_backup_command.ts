@@ -37,9 +37,26 @@ export const restoreBackup: Command = {
         describe: 'Read the backup whole and stop: nothing is restored',
       })
       .option('dry-run', { type: 'boolean', describe: 'Say what would be done and stop' })
+      .option('in-place', {
+        type: 'boolean',
+        describe: 'Drop the old database first, after a safety backup: for want of space',
+      })
+      .option('keep-going', {
+        type: 'boolean',
+        describe: 'Collect errors; with any, leave the new database unswapped',
+      })
+      .option('rollback', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Give the database that the last restore replaced its name again',
+      })
+      .option('drop-old', {
+        type: 'boolean',
+        describe: 'Drop what was replaced: with a restore after it, else of the database named',
+      })
       .option('force', { type: 'boolean', describe: 'Do not ask' })
       .option('compare', {
-        choices: ['counts', 'none'] as const,
+        choices: ['counts', 'content', 'none'] as const,
         default: 'counts',
         describe: 'What is compared before the swap',
       }),
@@ -47,6 +64,8 @@ export const restoreBackup: Command = {
     ['--latest mastertrade', 'Restore the latest backup of a database'],
     ['--latest mastertrade --target-database mastertrade_check', 'Restore it under another name'],
     ['20261121T020000Z-daily-k3f9 mastertrade', 'Restore that very backup'],
+    ['--rollback mastertrade', 'Take the last restore back'],
+    ['--drop-old mastertrade', 'Drop the databases that restores have replaced'],
   ],
   repository: 'optional',
   run: async (invocation) => {

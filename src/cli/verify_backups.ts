@@ -55,28 +55,43 @@ function describe(result: VerifyResult): object {
   return { label, cluster, database, ok, findings, bytes, duration_seconds: seconds };
 }
 
+/** Verifies one backup; of all of them, `null` for one that was removed since they were listed. */
+async function verifyOne(
+  context: RepositoryContext,
+  entry: CatalogEntry,
+  { all, quick }: Flags,
+): Promise<VerifyResult | null> {
+  const depth = quick === true ? 'stored' : 'plain';
+  const expectedBytes = entry.manifest === null ? null : totalBytes(entry.manifest, 'stored');
+  const progress = await context.log.progress(`verifying ${entry.label}`, expectedBytes);
+  try {
+    return await verifyBackup(context, entry, { depth, onBytes: progress.add });
+  } catch (error) {
+    const isGone = error instanceof HoldfastError && error.code === 'BACKUP_NOT_FOUND';
+    if (!isGone || all !== true) throw error;
+    context.log.step(error.message);
+    return null;
+  } finally {
+    progress.end();
+  }
+}
+
 /** Runs the command. Status 4 when any backup is damaged. */
 export async function verifyCommand(invocation: Invocation): Promise<CommandResult> {
   const context = needRepository(invocation.context);
   const { operands, flags } = invocation;
   const entries = await chooseEntries(context, operands, flags);
-  if (entries.length === 0) {
+  const results: VerifyResult[] = [];
+  for (const entry of entries) {
+    const result = await verifyOne(context, entry, flags);
+    if (result === null) continue;
+    results.push(result);
+    tell(context, result);
+  }
+  if (results.length === 0) {
     throw new HoldfastError('BACKUP_NOT_FOUND', 'there are no backups to verify', {
       hint: 'Take one: backup_full.ts.',
     });
-  }
-  const depth = flags.quick === true ? 'stored' : 'plain';
-  const results: VerifyResult[] = [];
-  for (const entry of entries) {
-    const expectedBytes = entry.manifest === null ? null : totalBytes(entry.manifest, 'stored');
-    const progress = await context.log.progress(`verifying ${entry.label}`, expectedBytes);
-    try {
-      results.push(await verifyBackup(context, entry, { depth, onBytes: progress.add }));
-    } finally {
-      progress.end();
-    }
-    const last = results.at(-1);
-    if (last !== undefined) tell(context, last);
   }
   const damaged = results.filter(({ ok }) => !ok).length;
   if (results.length > 1) {

@@ -16,7 +16,7 @@ import {
   type Settings,
 } from './schema.ts';
 import type { Setting } from './setting.ts';
-import type { Source } from './source.ts';
+import type { Origin, Source } from './source.ts';
 import { type RawValue, refuseValue, ValueReader } from './values.ts';
 import { parseYamlFile, type YamlDatabase } from './yaml_file.ts';
 
@@ -200,8 +200,30 @@ function holdsSecret(layer: Layer, databases: readonly YamlDatabase[]): boolean 
   );
 }
 
-function checkLevel(settings: Settings, level: RawValue | undefined): void {
+/** The warning about a file with a password in it that others can read. */
+export function secretFileWarning(file: string): string {
+  return `${file} holds a password and other users can read it: run chmod 600 on it`;
+}
+
+/** Strongest first. */
+const origins: readonly Origin[] = ['flag', 'environment', '.env', 'holdfast.yaml', 'default'];
+
+/**
+ * A level has to be one of the compression's. Without compression one has no meaning: who wrote
+ * both in one place, or the level in the stronger one, meant something else.
+ */
+function checkLevel(
+  settings: Settings,
+  level: RawValue | undefined,
+  compression: RawValue | undefined,
+): void {
   const { min, max } = compressionLevels[settings.compression];
+  if (settings.compression === 'none' && level !== undefined && settings.compression_level > 0) {
+    const chosen = compression?.source.origin ?? 'default';
+    if (origins.indexOf(level.source.origin) > origins.indexOf(chosen)) return;
+    const fact = `a level of ${settings.compression_level} means nothing without compression`;
+    refuseValue(generalTable.compression_level, level, fact);
+  }
   if (
     level === undefined ||
     (settings.compression_level >= min && settings.compression_level <= max)
@@ -282,7 +304,7 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
     [yamlFile, fromYaml.layer, fromYaml.databases],
   ] as const) {
     if (holdsSecret(layer, databases) && (await openToOthers(file))) {
-      warnings.push(`${file} holds a password and other users can read it: run chmod 600 on it`);
+      warnings.push(secretFileWarning(file));
     }
   }
 
@@ -296,10 +318,9 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   const single = await readSettings(layers, input, reader, sources);
   const databases = await readDatabases(fromYaml.databases, yamlFile, reader, sources);
   const settings: Settings = { ...single, databases };
-  checkLevel(
-    settings,
-    layers.map((layer) => layer.get('compression_level')).find((value) => value !== undefined),
-  );
+  const given = (path: string) =>
+    layers.map((layer) => layer.get(path)).find((value) => value !== undefined);
+  checkLevel(settings, given('compression_level'), given('compression'));
   const passed = Object.entries(environment).filter(
     (entry): entry is [string, string] => entry[1] !== undefined && passedOn.test(entry[0]),
   );

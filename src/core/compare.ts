@@ -11,6 +11,7 @@ export interface TableRows {
 
 /** A table that is missing (`actual` is null) or has another number of rows. */
 export interface RowDifference {
+  readonly kind: 'rows';
   readonly schema: string;
   readonly name: string;
   readonly expected: number;
@@ -49,7 +50,7 @@ export function compareRows(
 ): RowDifference[] {
   return expected.flatMap(({ schema, name, rows }) => {
     const found = actual.get(tableKey({ schema, name })) ?? null;
-    return found === rows ? [] : [{ schema, name, expected: rows, actual: found }];
+    return found === rows ? [] : [{ kind: 'rows', schema, name, expected: rows, actual: found }];
   });
 }
 

@@ -31,14 +31,31 @@ export function copyColumns(statement: string): string[] | null {
 }
 
 /**
- * Where each field of a row stands once its columns are in the order of their names: with it, rows
- * of tables that have the same columns in another order can be compared.
- *
- * @returns the index of each column in `columns`, in the order of the names
+ * How a row is taken: `as written`, or with its fields in another order, given as the index of the
+ * field that comes first, second, ….
  */
+export type RowLayout = 'as written' | readonly number[];
+
+/** The index of each column in `columns`, in the order of the columns' names. */
 export function orderByName(columns: readonly string[]): number[] {
   return [...columns.keys()].toSorted((a, b) => {
     const [left = '', right = ''] = [columns[a], columns[b]];
     return left < right ? -1 : 1;
   });
+}
+
+/**
+ * How the rows of several tables are taken so that equal ones are equal: a table that inherits
+ * columns from another one, or a partition, may have the same columns in another order than the
+ * table that was dumped (a column that was added to the parent later comes last there, and is
+ * restored among the parent's).
+ *
+ * @param lists the columns of each table; `null` where they are not known
+ * @returns the layout of each, in the order of `lists`
+ */
+export function commonLayouts(lists: readonly (readonly string[] | null)[]): RowLayout[] {
+  const texts = new Set(lists.map((columns) => JSON.stringify(columns)));
+  return lists.map((columns) =>
+    texts.size === 1 || columns === null ? 'as written' : orderByName(columns),
+  );
 }

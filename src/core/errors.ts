@@ -56,11 +56,19 @@ export const errorTable = {
 
   CHILD_FAILED: { status: exitStatus.failed, summary: 'a program that was started failed' },
   NO_SPACE: { status: exitStatus.failed, summary: 'the disk is full or will not hold the result' },
+  LIMIT_REACHED: {
+    status: exitStatus.failed,
+    summary: 'a limit of the operating system was reached, such as that of open files',
+  },
   DUMP_FAILED: { status: exitStatus.failed, summary: 'pg_dump or pg_dumpall failed' },
   RESTORE_FAILED: { status: exitStatus.failed, summary: 'pg_restore or a step around it failed' },
   SWAP_FAILED: {
     status: exitStatus.failed,
     summary: 'the restored database could not take the place of the old one',
+  },
+  RETENTION_GUARD: {
+    status: exitStatus.failed,
+    summary: 'retention would remove so much, or so strangely, that somebody has to look first',
   },
   PROGRAM_MISSING: {
     status: exitStatus.failed,
@@ -161,6 +169,10 @@ export class HoldfastError extends Error {
   }
 }
 
+/** For EMFILE and ENFILE: no file, socket or child can be opened any more. */
+export const openFilesHint =
+  'Too many files are open on this machine or in this process: raise the limit (ulimit -n).';
+
 /**
  * Makes a HoldfastError of whatever was thrown. The error numbers that every layer can meet are
  * told as what they are: a full disk, a refused permission.
@@ -189,6 +201,10 @@ export function toHoldfastError(thrown: unknown, doing?: string): HoldfastError 
       hint: 'Check the path that the message names.',
       cause: thrown,
     });
+  }
+  if (errno === 'EMFILE' || errno === 'ENFILE') {
+    const text = `${prefix}${error.message}`;
+    return new HoldfastError('LIMIT_REACHED', text, { hint: openFilesHint, cause: thrown });
   }
   if (error.name === 'AbortError') {
     return new HoldfastError('INTERRUPTED', `${prefix}interrupted`, { cause: thrown });

@@ -12,12 +12,24 @@ export interface Label {
   readonly tier: Tier;
 }
 
-const labelPattern = /^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z-([a-z]+)-([a-z0-9]{4})$/;
+const labelPattern = /^(\d{8}T\d{6}Z)-([a-z]+)-([a-z0-9]{4})$/;
 const randomAlphabet = 'abcdefghijklmnopqrstuvwxyz0123456789';
 
 /** `2026-11-21T02:00:00.123Z` → `20261121T020000Z`. */
 export function compactTime(time: Date): string {
   return `${time.toISOString().slice(0, 19).replaceAll(/[-:]/g, '')}Z`;
+}
+
+const compactPattern = /^(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})Z$/;
+
+/** The mirror of {@link compactTime}; `null` for a date that does not exist. */
+export function parseCompactTime(text: string): Date | null {
+  const match = compactPattern.exec(text);
+  if (match === null) return null;
+  const [, year, month, day, hour, minute, second] = match;
+  const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`;
+  const time = new Date(iso);
+  return Number.isNaN(time.getTime()) || time.toISOString() !== iso ? null : time;
 }
 
 /**
@@ -36,12 +48,10 @@ export function makeLabel(startedAt: Date, tier: Tier, random: Uint8Array): stri
 export function parseLabel(text: string): Label | null {
   const match = labelPattern.exec(text);
   if (match === null) return null;
-  const [, year, month, day, hour, minute, second, tierText] = match;
+  const [, timeText = '', tierText] = match;
   const tier = tiers.find((candidate) => candidate === tierText);
-  if (tier === undefined) return null;
-  const iso = `${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`;
-  const startedAt = new Date(iso);
-  if (Number.isNaN(startedAt.getTime()) || startedAt.toISOString() !== iso) return null;
+  const startedAt = parseCompactTime(timeText);
+  if (tier === undefined || startedAt === null) return null;
   return { text, startedAt, tier };
 }
 

@@ -88,14 +88,21 @@ export function beforeName(database: string, startedAt: Date): string {
 /** What a database that a restore has left on the server is. */
 export type LeftoverKind = 'restoring' | 'before';
 
+const leftoverSuffix = /__(restoring|before)_\d{8}T\d{6}Z$/;
+
 /** Whether a restore of that database, at whatever time, would have chosen the name. */
-export function isRestoringNameOf(name: string, database: string): boolean {
-  const suffix = /__restoring_\d{8}T\d{6}Z$/.exec(name)?.[0];
+export function isLeftoverNameOf(name: string, database: string): boolean {
+  const suffix = leftoverSuffix.exec(name)?.[0];
   return suffix !== undefined && relativeName(database, suffix) === name;
+}
+
+/** Whether a restore of that database would have built the new one under the name. */
+export function isRestoringNameOf(name: string, database: string): boolean {
+  return leftoverKind(name) === 'restoring' && isLeftoverNameOf(name, database);
 }
 
 /** Tells the leftovers of restores from databases of the user's own, by their name. */
 export function leftoverKind(database: string): LeftoverKind | null {
-  const match = /__(restoring|before)_\d{8}T\d{6}Z$/.exec(database);
+  const match = leftoverSuffix.exec(database);
   return match === null ? null : (match[1] as LeftoverKind);
 }

@@ -31,6 +31,28 @@ export function quoteIdentifier(name: string): SqlName {
   return `"${name.replaceAll('"', '""')}"` as SqlName;
 }
 
+/** What stands for itself in an identifier that is shown: no control, no mark of direction. */
+const plainCharacter = /[\p{L}\p{M}\p{N}\p{P}\p{S} ]/u;
+
+/**
+ * A name as a delimited identifier on one line, to be shown and copied: a character that a terminal
+ * would act on is written by its code point (manual, "Identifiers and Key Words", `U&"…"`), which
+ * the server reads back as the same name.
+ *
+ * @throws HoldfastError USAGE for an empty name and for a NUL character
+ */
+export function shownIdentifier(name: string): SqlName {
+  const characters = [...name];
+  if (characters.every((each) => plainCharacter.test(each))) return quoteIdentifier(name);
+  const escaped = characters.map((each) => {
+    if (each === '\\') return '\\\\';
+    if (plainCharacter.test(each)) return each;
+    const code = (each.codePointAt(0) ?? 0).toString(16);
+    return code.length > 4 ? `\\+${code.padStart(6, '0')}` : `\\${code.padStart(4, '0')}`;
+  });
+  return `U&${quoteIdentifier(escaped.join(''))}` as SqlName;
+}
+
 /** `:"variable"`: psql puts the variable in as a quoted identifier (manual, "psql", variables). */
 export function psqlIdentifier(variable: 'target' | 'work'): SqlName {
   return `:"${variable}"` as SqlName;

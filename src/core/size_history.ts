@@ -9,7 +9,8 @@ const tolerance = 0.5;
 /** So many median absolute deviations are ordinary. */
 const deviationsMax = 6;
 
-function median(values: readonly number[]): number {
+/** The middle of values in order; of an even number of them the mean of the two in the middle. */
+export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = Math.floor(sorted.length / 2);
   const upper = sorted[middle] ?? 0;

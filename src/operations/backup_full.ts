@@ -3,8 +3,8 @@
  * REPOSITORY.md's, "Committing": nothing is a backup before its manifest is in place.
  */
 
-import { backupFolder } from '../catalog/repository.ts';
-import { beginRun, removeStale, staleUnfinished } from '../catalog/runs.ts';
+import { backupFolder, databaseFolder } from '../catalog/repository.ts';
+import { beginRun, forgetDeadRuns, removeStale, staleUnfinished } from '../catalog/runs.ts';
 import { toHoldfastError } from '../core/errors.ts';
 import type { Tier } from '../core/label.ts';
 import { type Manifest, type ManifestWarning, manifestName, sumsName } from '../core/manifest.ts';
@@ -70,11 +70,13 @@ async function cleanUp(
 ): Promise<void> {
   const { log } = context;
   const { storage, stateDir } = context.repository;
-  const now = context.clock();
-  const stale = await staleUnfinished({ storage, stateDir, cluster, database, now });
+  const folder = databaseFolder(cluster, database);
+  const options = { storage, stateDir, folder, now: context.clock() };
+  const stale = await staleUnfinished(options);
   await removeStale(storage, stateDir, stale);
-  for (const { folder } of stale) {
-    log.step(`removed ${folder}, which a run that never ended has left`, { folder });
+  await forgetDeadRuns(options);
+  for (const { folder: left } of stale) {
+    log.step(`removed ${left}, which a run that never ended has left`, { folder: left });
   }
 }
 

@@ -35,7 +35,8 @@ export async function checkReadiness(
   const { server, database, cluster, pgDump, estimate } = prepared;
   await prepared.snapshotClient.end();
   const { storage } = context.repository;
-  const probe = `state/probe-${context.runId}`;
+  // Several databases of one run are tested at once.
+  const probe = `state/probe-${context.runId}-${Buffer.from(context.randomBytes(4)).toString('hex')}`;
   await storage.put(probe, Buffer.from('holdfast'));
   await storage.remove(probe);
   return {

@@ -26,4 +26,6 @@ export interface BackupSource {
   readonly dumpMajor: number | null;
   /** The folder of the backup, where it has one: all its files can be verified. */
   readonly location: { readonly storage: Storage; readonly folder: string } | null;
+  /** Reads it while no prune removes it, where it lies in the repository. */
+  readonly hold: <T>(work: () => Promise<T>) => Promise<T>;
 }

@@ -3,6 +3,7 @@
 import { HoldfastError } from '../core/errors.ts';
 import {
   configuredTargets,
+  describeServer,
   type ResolvedTarget,
   resolveConnection,
   withDatabase,
@@ -10,6 +11,51 @@ import {
 import { listClosedDatabases, listDatabases } from '../postgres/facts.ts';
 import type { Context } from './context.ts';
 import { connectMaintenance } from './open_database.ts';
+
+/**
+ * The server of a target as it was named, before any of its addresses has answered; several where
+ * it names several.
+ */
+export function serverOf({ candidates }: ResolvedTarget): string {
+  return candidates.map(describeServer).join(', ');
+}
+
+/** What the lines of each target are told under: the database, with its server where two meet. */
+export function targetNames(targets: readonly ResolvedTarget[]): string[] {
+  const isTwice = ({ database }: ResolvedTarget) =>
+    targets.filter((other) => other.database === database).length > 1;
+  return targets.map((target) =>
+    isTwice(target) ? `${target.database} on ${serverOf(target)}` : target.database,
+  );
+}
+
+/** Each database once, however often and in how many ways it was named. */
+function withoutRepeats(targets: readonly ResolvedTarget[]): ResolvedTarget[] {
+  const keys = targets.map((target) => JSON.stringify([serverOf(target), target.database]));
+  return targets.filter((_, index) => keys.indexOf(keys[index] ?? '') === index);
+}
+
+/**
+ * Databases of one name on two servers are told apart by their clusters' names. Where the setting
+ * gives both the same name, each would be taken for the history of the other.
+ *
+ * @throws HoldfastError CONFIG_INVALID
+ */
+function requireOwnClusters(targets: readonly ResolvedTarget[], cluster: string | null): void {
+  if (cluster === null) return;
+  const twice = targets.find(({ database }, index) =>
+    targets.slice(index + 1).some((other) => other.database === database),
+  );
+  if (twice === undefined) return;
+  const servers = targets.filter(({ database }) => database === twice.database).map(serverOf);
+  const name = JSON.stringify(twice.database);
+  throw new HoldfastError(
+    'CONFIG_INVALID',
+    `cluster (CLUSTER) names ${JSON.stringify(cluster)} for the databases ${name} of several ` +
+      `servers (${servers.join('; ')}), which the repository could not tell apart`,
+    { hint: 'Leave CLUSTER out, or back them up in runs with a CLUSTER of their own.' },
+  );
+}
 
 /** Every database of the server that the settings name, each as a target. */
 async function discover(context: Context): Promise<ResolvedTarget[]> {
@@ -46,7 +92,8 @@ async function discover(context: Context): Promise<ResolvedTarget[]> {
  * The targets of a run: those that are named, else all of the server with `--all`, else the
  * configured ones.
  *
- * @throws HoldfastError USAGE when nothing says which database, or both ways do
+ * @throws HoldfastError USAGE when nothing says which database, or both ways do; CONFIG_INVALID when
+ *   two databases would lie in one place
  */
 export async function chooseTargets(
   context: Context,
@@ -68,7 +115,7 @@ export async function chooseTargets(
       hint: 'Write it as a URL, postgresql://ROLE@HOST/DATABASE, and the password into ~/.pgpass.',
     });
   }
-  const names = named.length > 0 ? [...new Set(named)] : configuredTargets(config);
+  const names = named.length > 0 ? named : configuredTargets(config);
   if (names.length === 0) {
     throw new HoldfastError('USAGE', 'no database is named', {
       hint:
@@ -76,8 +123,11 @@ export async function chooseTargets(
         'in holdfast.yaml.',
     });
   }
-  const targets: ResolvedTarget[] = [];
-  for (const target of names) targets.push(await resolveConnection({ config, target }));
-  for (const { warnings } of targets) for (const text of warnings) context.log.warn(text);
+  const resolved: ResolvedTarget[] = [];
+  for (const target of names) resolved.push(await resolveConnection({ config, target }));
+  const targets = withoutRepeats(resolved);
+  requireOwnClusters(targets, config.settings.cluster);
+  const warnings = new Set(targets.flatMap((target) => target.warnings));
+  for (const text of warnings) context.log.warn(text);
   return targets;
 }

@@ -34,6 +34,22 @@ export interface RepositoryContext extends Context {
   readonly catalog: Catalog;
 }
 
+/**
+ * The context of one of several databases that are worked on at once: with a log of its own, and
+ * with its part of the threads. All together have the threads of the setting, but each has one.
+ *
+ * @param parallel how many are worked on at once
+ */
+export function shareContext(
+  context: RepositoryContext,
+  log: Log,
+  parallel: number,
+): RepositoryContext {
+  const { config } = context;
+  const threads = Math.max(1, Math.floor(config.settings.threads / parallel));
+  return { ...context, log, config: { ...config, settings: { ...config.settings, threads } } };
+}
+
 /** What the pipeline needs of a context. */
 export function flowContext(context: Context, signal: AbortSignal = context.signal): FlowContext {
   return {

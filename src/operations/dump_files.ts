@@ -7,6 +7,7 @@ import { createByteCounter, type Observer } from '../pipeline/measure.ts';
 import { store } from '../pipeline/pipeline.ts';
 import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts';
 import { type ConnectionParameters, programEnvironment } from '../postgres/connection.ts';
+import { copyTextVariables } from '../postgres/copy_text.ts';
 import {
   dumpArguments,
   globalsArguments,
@@ -62,10 +63,9 @@ async function streamProgram(input: DumpInput, run: ProgramRun): Promise<Program
   try {
     const measured = await store({
       source: () => {
-        // The connection is in the environment: nothing of it is in argv. pg_dumpall does not pin
-        // the style of the dates that it writes, and the database's own may swap day and month.
+        // The connection is in the environment: nothing of it is in argv.
         const connection = programEnvironment(parameters, context.environment);
-        const environment = { ...connection, PGDATESTYLE: 'ISO' };
+        const environment = { ...connection, ...copyTextVariables };
         const child = startChild(run.path, run.args, { environment, signal });
         child.stdin.end();
         started.push(child);

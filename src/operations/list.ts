@@ -1,7 +1,8 @@
 /** What list_backups.ts and the API tell about the backups of a repository. */
 
-import type { CatalogEntry, CatalogFilter } from '../catalog/catalog.ts';
-import { totalBytes } from '../core/manifest_sizes.ts';
+import type { CatalogFilter, ListedEntry } from '../catalog/catalog.ts';
+import { openManifestCache } from '../catalog/manifest_cache.ts';
+import type { ManifestFacts } from '../core/manifest_facts.ts';
 import { decodeComponent } from '../core/names.ts';
 import type { RepositoryContext } from './context.ts';
 
@@ -17,23 +18,7 @@ export interface BackupFacts {
   readonly problem: { readonly code: string; readonly message: string } | null;
   readonly check: { readonly kind: string; readonly at: string } | null;
   /** Of the manifest; `null` where it cannot be used. */
-  readonly details: BackupDetails | null;
-}
-
-/** What the manifest of a backup says, as it is listed. */
-export interface BackupDetails {
-  readonly tier: string;
-  readonly startedAt: string;
-  readonly finishedAt: string;
-  readonly durationSeconds: number;
-  readonly storedBytes: number;
-  readonly plainBytes: number;
-  readonly databaseBytes: number;
-  readonly serverVersion: string;
-  /** `null` when the dump could not be counted. */
-  readonly tables: number | null;
-  readonly rows: number | null;
-  readonly warnings: readonly string[];
+  readonly details: ManifestFacts | null;
 }
 
 /** Something that was begun and is no backup. */
@@ -53,28 +38,9 @@ export interface BackupList {
   readonly unfinished: readonly UnfinishedFacts[];
 }
 
-function detailsOf({ manifest }: CatalogEntry): BackupDetails | null {
-  if (manifest === null) return null;
-  const sum = (numbers: readonly number[]) => numbers.reduce((total, part) => total + part, 0);
-  const { tables } = manifest;
-  return {
-    tier: manifest.tier,
-    startedAt: manifest.started_at,
-    finishedAt: manifest.finished_at,
-    durationSeconds: manifest.duration_seconds,
-    storedBytes: totalBytes(manifest, 'stored'),
-    plainBytes: totalBytes(manifest, 'plain'),
-    databaseBytes: manifest.database_bytes,
-    serverVersion: manifest.server.version,
-    tables: tables === null ? null : tables.length,
-    rows: tables === null ? null : sum(tables.map(({ rows }) => rows)),
-    warnings: manifest.warnings.map(({ message }) => message),
-  };
-}
-
 /** The facts about one entry of the catalog. */
-function backupFacts(entry: CatalogEntry): BackupFacts {
-  const { label, cluster, database, folder, problem, check } = entry;
+function backupFacts(entry: ListedEntry): BackupFacts {
+  const { label, cluster, database, folder, problem, check, facts } = entry;
   const damaged = problem !== null || check?.kind === 'damaged';
   return {
     label,
@@ -84,7 +50,7 @@ function backupFacts(entry: CatalogEntry): BackupFacts {
     state: damaged ? 'damaged' : 'complete',
     problem: problem === null ? null : { code: problem.code, message: problem.message },
     check: check === null ? null : { kind: check.kind, at: check.at.toISOString() },
-    details: detailsOf(entry),
+    details: facts,
   };
 }
 
@@ -94,13 +60,18 @@ function backupFacts(entry: CatalogEntry): BackupFacts {
  * @throws HoldfastError when the store cannot be read
  */
 export async function listBackups(
-  context: Pick<RepositoryContext, 'catalog' | 'repository'>,
+  context: Pick<RepositoryContext, 'catalog' | 'repository' | 'log'>,
   filter: CatalogFilter = {},
 ): Promise<BackupList> {
+  const { stateDir, id } = context.repository;
+  const cache = await openManifestCache(stateDir, id);
   const [entries, folders] = await Promise.all([
-    context.catalog.listBackups(filter),
+    context.catalog.listFacts(cache, filter),
     context.repository.storage.unfinishedFolders('full'),
   ]);
+  const everything = Object.values(filter).every((value) => value === undefined);
+  const notKept = await cache.save(everything);
+  if (notKept !== null) context.log.detail(`the list will not be faster: ${notKept.message}`);
   const unfinished = folders.map(({ folder, modifiedAt }) => {
     const [, cluster = '', database = '', label = ''] = folder.split('/');
     return {

@@ -47,7 +47,9 @@ export async function connectMaintenance(
       firstError ??= error;
       const isOther = error instanceof HoldfastError && error.code === 'DATABASE_NOT_FOUND';
       const isForbidden = error instanceof HoldfastError && error.code === 'DATABASE_PRIVILEGE';
-      if (!isOther && !isForbidden) throw error;
+      // It lets nobody in (ALLOW_CONNECTIONS false); another one may.
+      const isClosed = error instanceof HoldfastError && error.code === 'DATABASE_REFUSED';
+      if (!isOther && !isForbidden && !isClosed) throw error;
     }
   }
   throw firstError;

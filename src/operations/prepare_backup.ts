@@ -3,6 +3,7 @@
 import type { Client } from 'pg';
 import type { Manifest, ManifestWarning } from '../core/manifest.ts';
 import type { ConnectionParameters } from '../postgres/connection.ts';
+import { pinCopyText } from '../postgres/copy_text.ts';
 import {
   type DatabaseFacts,
   exportSnapshot,
@@ -18,6 +19,7 @@ import { openMore } from './open_database.ts';
 
 /** What is known before anything is written: the server, the database, the programs, the space. */
 export interface Preparation {
+  /** With what makes the text of the rows the same whatever the database has set. */
   readonly parameters: ConnectionParameters;
   /** Holds the snapshot that the facts and the dump share. */
   readonly snapshotClient: Client;
@@ -79,7 +81,7 @@ export async function prepareBackup(
     const tight = checkSpace(estimate, freeBytes, settings.min_disk_space_gb * 1e9);
     if (tight !== null) warnings.push({ code: 'little-space', message: tight });
     return {
-      parameters,
+      parameters: await pinCopyText(snapshotClient, parameters),
       snapshotClient,
       snapshot: snapshot.id,
       server,

@@ -4,6 +4,8 @@ import { readStatus, unknownCluster, updateStatus } from '../catalog/status.ts';
 import { type HoldfastError, toHoldfastError } from '../core/errors.ts';
 import type { Manifest } from '../core/manifest.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
+import type { ResolvedTarget } from '../postgres/connection.ts';
+import { serverOf } from './backup_targets.ts';
 import type { RepositoryContext } from './context.ts';
 
 /** A status that cannot be written is told and never fails a backup. */
@@ -16,7 +18,11 @@ async function tell(context: RepositoryContext, work: () => Promise<void>): Prom
 }
 
 /** Records a backup that is committed. */
-export async function recordSuccess(context: RepositoryContext, manifest: Manifest): Promise<void> {
+export async function recordSuccess(
+  context: RepositoryContext,
+  target: ResolvedTarget,
+  manifest: Manifest,
+): Promise<void> {
   const { cluster, database, label, started_at, finished_at } = manifest;
   const run = { started_at, finished_at, status: 'ok' as const, exit_status: 0, label };
   const success = {
@@ -27,16 +33,23 @@ export async function recordSuccess(context: RepositoryContext, manifest: Manife
     duration_seconds: manifest.duration_seconds,
   };
   const { root } = context.repository;
-  const change = { cluster, database, run, success };
+  const change = { cluster, database, server: serverOf(target), run, success };
   await tell(context, () => updateStatus(root, change, context.clock()));
 }
 
 /** The cluster of a database whose server may not have answered, as it was known before. */
-async function knownCluster(context: RepositoryContext, database: string): Promise<string> {
+async function knownCluster(
+  context: RepositoryContext,
+  database: string,
+  server: string,
+): Promise<string> {
   const { cluster } = context.config.settings;
   if (cluster !== null) return cluster;
   const status = await readStatus(context.repository.root);
-  return status?.databases.find((each) => each.database === database)?.cluster ?? unknownCluster;
+  const known = status?.databases.find(
+    (each) => each.database === database && each.server === server,
+  );
+  return known?.cluster ?? unknownCluster;
 }
 
 /**
@@ -45,11 +58,13 @@ async function knownCluster(context: RepositoryContext, database: string): Promi
  */
 export async function recordFailure(
   context: RepositoryContext,
-  database: string,
+  target: ResolvedTarget,
   startedAt: Date,
   error: HoldfastError,
 ): Promise<void> {
   const now = context.clock();
+  const { database } = target;
+  const server = serverOf(target);
   const run = {
     started_at: startedAt.toISOString(),
     finished_at: now.toISOString(),
@@ -58,8 +73,8 @@ export async function recordFailure(
     error: { code: error.code, message: error.message },
   };
   await tell(context, async () => {
-    const cluster = await knownCluster(context, database);
+    const cluster = await knownCluster(context, database, server);
     if (cluster === unknownCluster && error.code === 'DATABASE_NOT_FOUND') return;
-    await updateStatus(context.repository.root, { cluster, database, run }, now);
+    await updateStatus(context.repository.root, { cluster, database, server, run }, now);
   });
 }

@@ -4,28 +4,40 @@
  */
 
 import type { Client } from 'pg';
+import { HoldfastError, toHoldfastError } from '../core/errors.ts';
+import type { RestoreRate } from '../core/estimate.ts';
 import { beforeName, restoringName } from '../core/names.ts';
-import { databaseOid } from '../postgres/admin.ts';
+import { databaseOid, dropDatabaseChecked } from '../postgres/admin.ts';
 import { acquireDatabaseLock, restoreLockKey } from '../postgres/advisory_lock.ts';
-import { type ConnectionParameters, describeServer } from '../postgres/connection.ts';
+import type { ConnectionParameters } from '../postgres/connection.ts';
 import { formatLockHolder } from '../postgres/lock_holder.ts';
 import { findTool } from '../postgres/tools.ts';
 import type { Context } from './context.ts';
 import { connectMaintenance, openMore } from './open_database.ts';
-import { buildDatabase } from './restore_build.ts';
+import { type BuiltDatabase, buildDatabase, createRestoring } from './restore_build.ts';
 import { dropFailed, dropStaleRestores } from './restore_cleanup.ts';
+import { requireComparable } from './restore_compare_content.ts';
+import { forecast, rateWish } from './restore_forecast.ts';
+import { makeRoom, requireInPlace, type SafetyBackup, tellSafety } from './restore_in_place.ts';
+import { leaveUnswapped, unverified } from './restore_keep_going.ts';
 import type { RestorePlan } from './restore_plan.ts';
-import { restoreRoles } from './restore_roles.ts';
+import { recordRestore } from './restore_rates.ts';
+import { type RestoredRoles, restoreRoles } from './restore_roles.ts';
 import { readOldDatabase, readRestoreServer, requireSpace } from './restore_server.ts';
-import { putInPlace } from './restore_swap.ts';
-import { verifySource } from './restore_verify.ts';
+import { type PlacedDatabase, putInPlace } from './restore_swap.ts';
+import { isTroubled } from './restore_trouble.ts';
+import { type VerifiedSource, verifySource } from './restore_verify.ts';
 import type { RestoreRequest, RestoreWork } from './restore_work.ts';
 
 /** A restore that is done. */
 export interface RestoreResult {
   readonly database: string;
-  /** Where the old database is now, or `null` where there was none. */
+  /** Where the old database is now, or `null` where there was none, or it was dropped. */
   readonly before: string | null;
+  /** The OID of that one. */
+  readonly before_oid: number | null;
+  /** Of a restore in place: the backup of what was dropped. */
+  readonly safety_backup: SafetyBackup | null;
   readonly tables: number | null;
   readonly rows: number | null;
   readonly roles_created: readonly string[];
@@ -57,14 +69,17 @@ async function lookAround(
 ): Promise<RestoreWork> {
   const { source, targetDatabase } = request;
   const server = await readRestoreServer(admin, parameters);
-  const pgRestore = await findTool({
-    program: 'pg_restore',
-    serverMajor: server.major,
-    minimumMajor: source.dumpMajor ?? undefined,
-    environment: context.environment,
-    pgBinDir: context.config.settings.pg_bin_dir,
-    signal: context.signal,
-  });
+  const find = (program: 'pg_restore' | 'pg_dump', minimumMajor: number | undefined) =>
+    findTool({
+      program,
+      serverMajor: server.major,
+      minimumMajor,
+      environment: context.environment,
+      pgBinDir: context.config.settings.pg_bin_dir,
+      signal: context.signal,
+    });
+  const comparesContent = request.compare === 'content';
+  if (comparesContent) requireComparable(source);
   return {
     context,
     request,
@@ -72,63 +87,117 @@ async function lookAround(
     parameters,
     server,
     old: await readOldDatabase(admin, targetDatabase),
-    pgRestore,
+    pgRestore: await find('pg_restore', source.dumpMajor ?? undefined),
+    pgDump: comparesContent ? await find('pg_dump', undefined) : null,
     ...(await freeNames(admin, targetDatabase, context.clock())),
   };
 }
 
-/** Tells what will be done; nothing has been touched yet. */
-function makePlan(work: RestoreWork): RestorePlan {
-  const { request, old, server, parameters } = work;
-  const { source, jobs, compare, targetDatabase } = request;
-  const { manifest } = source;
-  const tables = manifest?.tables ?? null;
-  return {
-    backup: source.description,
-    taken_at: manifest?.started_at ?? null,
-    source_database: manifest?.database ?? null,
-    server: describeServer(parameters),
-    target_database: targetDatabase,
-    replaces: old === null ? null : { bytes: old.bytes, connections: old.connections },
-    restoring_name: work.restoringName,
-    before_name: old === null ? null : work.beforeName,
-    tables: tables?.length ?? null,
-    rows: tables?.reduce((sum, { rows }) => sum + rows, 0) ?? null,
-    database_bytes: manifest?.database_bytes ?? null,
-    dump_bytes: source.plainBytes,
-    jobs,
-    unpacked_bytes: jobs > 1 ? source.plainBytes : null,
-    free_bytes: server.freeBytes,
-    compare: tables === null ? 'none' : compare,
-    notes: [...(old?.notes ?? []), ...(manifest?.warnings.map(({ message }) => message) ?? [])],
-  };
+/** @throws HoldfastError NO_SPACE when both databases do not fit */
+function requireBeside({ request, server }: RestoreWork): void {
+  if (request.inPlace === true) return;
+  requireSpace(request.source.manifest?.database_bytes ?? null, server.freeBytes);
+}
+
+/** Looks for what will surely fail, before anybody is asked. */
+async function requireReady(work: RestoreWork): Promise<void> {
+  requireBeside(work);
+  await requireInPlace(work);
+}
+
+/** Reads the backup whole. A damaged one ends the restore, unless that keeps going. */
+async function verify(
+  work: RestoreWork,
+): Promise<{ readonly verified: VerifiedSource; readonly damage: HoldfastError | null }> {
+  const { context, request } = work;
+  const { source, jobs, keepGoing = false } = request;
+  try {
+    return { verified: await verifySource(context, source, { jobs }), damage: null };
+  } catch (error) {
+    const isDamage = error instanceof HoldfastError && error.code === 'DAMAGED';
+    if (!keepGoing || !isDamage) throw error;
+    context.log.warn(`${error.message}; what can be read of it is restored, and not swapped in`);
+    return { verified: unverified(work), damage: error };
+  }
+}
+
+async function roles(work: RestoreWork, isDamaged: boolean): Promise<RestoredRoles> {
+  const { context, request, admin } = work;
+  try {
+    return await restoreRoles(context, request.source, admin);
+  } catch (error) {
+    if (!isDamaged || context.signal.aborted) throw error;
+    const warning = `no roles were created: ${toHoldfastError(error).message}`;
+    return { created: [], kept: [], warnings: [warning] };
+  }
+}
+
+/** The database takes its place, or is dropped; one with trouble is left for a person. */
+async function place(
+  work: RestoreWork,
+  built: BuiltDatabase,
+  damage: HoldfastError | null,
+  warnings: readonly string[],
+): Promise<PlacedDatabase> {
+  const trouble = { ...built.trouble, damage: damage ?? built.trouble.damage };
+  if (isTroubled(trouble)) throw await leaveUnswapped(work, built.database, trouble, warnings);
+  try {
+    return await putInPlace(await withoutInvalid(work), built);
+  } catch (error) {
+    await dropFailed(work, built.database);
+    throw error;
+  }
+}
+
+/** A database that a broken DROP DATABASE has left cannot be kept: its drop is finished. */
+async function withoutInvalid(work: RestoreWork): Promise<RestoreWork> {
+  const { old, admin, request } = work;
+  if (old?.isInvalid !== true) return work;
+  await dropDatabaseChecked(admin, request.targetDatabase, old.oid);
+  return { ...work, old: null };
+}
+
+async function rememberRates(work: RestoreWork, seconds: RestoreRate['seconds']): Promise<void> {
+  const { repository, targetDatabase: database } = work.request;
+  const { dumpBytes, jobs, compare } = rateWish(work);
+  if (repository === undefined || dumpBytes === 0) return;
+  const finished_at = work.context.clock().toISOString();
+  const rate = { finished_at, database, dump_bytes: dumpBytes, jobs, compare, seconds };
+  await recordRestore(repository, rate);
 }
 
 /** Restores while the lock on the target is held. */
 async function restoreLocked(work: RestoreWork): Promise<RestoreResult> {
   const { context, request, admin, parameters } = work;
-  const { source, targetDatabase } = request;
   const startedSeconds = context.stopwatch();
-  await dropStaleRestores(context, admin, parameters, targetDatabase);
-  const verified = await verifySource(context, source, { jobs: request.jobs });
+  await dropStaleRestores(context, admin, parameters, request.targetDatabase);
+  const begunSeconds = context.stopwatch();
+  const { verified, damage } = await verify(work);
+  const verifying = context.stopwatch() - begunSeconds;
   try {
-    const roles = await restoreRoles(context, source, admin);
-    const built = await buildDatabase(work, verified);
+    const restoredRoles = await roles(work, damage !== null);
+    const created = await createRestoring(work);
+    const room = request.inPlace === true ? await makeRoom(work, created) : { work, safety: null };
     try {
-      const placed = await putInPlace(work, built);
+      const kept = room.work.old?.isInvalid === false ? room.work.old : null;
+      const built = await buildDatabase(room.work, verified, created);
+      const warnings = [...restoredRoles.warnings, ...built.warnings];
+      const placed = await place(room.work, built, damage, warnings);
+      await rememberRates(work, { verifying, ...built.seconds });
       return {
-        database: targetDatabase,
-        before: work.old === null ? null : work.beforeName,
+        database: request.targetDatabase,
+        before: kept === null ? null : work.beforeName,
+        before_oid: kept?.oid ?? null,
+        safety_backup: room.safety,
         tables: built.comparison?.tables ?? null,
         rows: built.comparison?.rows ?? null,
-        roles_created: roles.created,
+        roles_created: restoredRoles.created,
         sessions_ended: placed.sessionsEnded,
         duration_seconds: Math.round((context.stopwatch() - startedSeconds) * 10) / 10,
-        warnings: [...roles.warnings, ...built.warnings, ...placed.warnings],
+        warnings: [...warnings, ...placed.warnings],
       };
     } catch (error) {
-      await dropFailed(work, built.database);
-      throw error;
+      throw room.safety === null ? error : tellSafety(room.work, room.safety, error);
     }
   } finally {
     await verified.remove();
@@ -155,8 +224,8 @@ export async function restoreDatabase(
   );
   try {
     const work = await lookAround(context, request, admin, parameters);
-    await request.confirm(makePlan(work));
-    requireSpace(request.source.manifest?.database_bytes ?? null, work.server.freeBytes);
+    await requireReady(work);
+    await request.confirm(await forecast(work));
     const lockClient = await openMore(context, parameters, holder);
     try {
       const key = restoreLockKey(request.targetDatabase);
@@ -192,8 +261,8 @@ export async function planRestore(
   try {
     const confirm = () => Promise.resolve();
     const work = await lookAround(context, { ...request, confirm }, client, parameters);
-    requireSpace(request.source.manifest?.database_bytes ?? null, work.server.freeBytes);
-    return makePlan(work);
+    requireBeside(work);
+    return await forecast(work);
   } finally {
     await client.end();
   }

@@ -3,18 +3,14 @@
 import type { Client } from 'pg';
 import { dropSubscriptionsQuery } from '../core/database_sql.ts';
 import { toHoldfastError } from '../core/errors.ts';
+import { restoringComment } from '../core/leftovers.ts';
 import { isRestoringNameOf } from '../core/names.ts';
-import { dropDatabaseChecked } from '../postgres/admin.ts';
+import { dropDatabaseChecked, listDatabaseNames } from '../postgres/admin.ts';
 import { type ConnectionParameters, connect } from '../postgres/connection.ts';
 import { execute, queryOne, queryRows, withTimeout } from '../postgres/query.ts';
 import type { Context } from './context.ts';
 import { restoringParameters } from './restore_server.ts';
 import type { RestoreWork } from './restore_work.ts';
-
-/** How the comment of a database begins that a restore of that target is building. */
-export function restoringComment(target: string): string {
-  return `holdfast: being restored as ${JSON.stringify(target)}`;
-}
 
 /** How long a server may take for its simplest answer before it is taken for gone. */
 const answerTimeoutMs = 15_000;
@@ -79,28 +75,61 @@ async function isEmpty(
 }
 
 /**
- * Drops what killed restores of the same target have left. The lock on the target says that none is
- * running; the comment says that a restore of this very target has made it. One that was killed
- * between creating and commenting has left an empty database without a comment.
+ * Whether a database surely is what a restore of that target was building. The comment says that a
+ * restore of this very target has made it. One that was killed between creating and commenting has
+ * left an empty database without a comment.
+ *
+ * @throws HoldfastError what the server says when it lets nobody in
  */
+export async function isStaleRestore(
+  admin: Client,
+  parameters: ConnectionParameters,
+  target: string,
+  { name, oid }: { readonly name: string; readonly oid: number },
+): Promise<boolean> {
+  const [row] = await queryRows<{ comment: string | null }>(
+    admin,
+    `SELECT pg_catalog.shobj_description(oid, 'pg_database') AS comment
+       FROM pg_catalog.pg_database WHERE oid = $1::oid AND datname = $2`,
+    [oid, name],
+  );
+  if (row === undefined || !isRestoringNameOf(name, target)) return false;
+  if (row.comment !== null) return row.comment === restoringComment(target);
+  return isEmpty(admin, parameters, name);
+}
+
+/**
+ * Drops a database that a killed restore of that target has left; the lock on the target is held, so
+ * none is running.
+ *
+ * @returns whether it was dropped; `false` when it is not proven to be such a one
+ * @throws HoldfastError as {@link dropDatabaseChecked}
+ */
+export async function dropStaleRestore(
+  admin: Client,
+  parameters: ConnectionParameters,
+  target: string,
+  database: { readonly name: string; readonly oid: number },
+): Promise<boolean> {
+  if (!(await isStaleRestore(admin, parameters, target, database))) return false;
+  await dropRestored(admin, parameters, database);
+  return true;
+}
+
+/** Drops what killed restores of the same target have left; the lock on the target is held. */
 export async function dropStaleRestores(
   context: Context,
   admin: Client,
   parameters: ConnectionParameters,
   target: string,
 ): Promise<void> {
-  const rows = await queryRows<{ name: string; oid: number; comment: string | null }>(
-    admin,
-    `SELECT datname AS name, oid, pg_catalog.shobj_description(oid, 'pg_database') AS comment
-       FROM pg_catalog.pg_database`,
-  );
-  for (const { name, oid, comment } of rows) {
+  for (const database of await listDatabaseNames(admin)) {
+    const { name } = database;
     if (!isRestoringNameOf(name, target)) continue;
-    if (comment !== null && comment !== restoringComment(target)) continue;
     try {
-      if (comment === null && !(await isEmpty(admin, parameters, name))) continue;
-      await dropRestored(admin, parameters, { name, oid });
-      context.log.step(`dropped ${name}, which a restore that never ended has left`);
+      if (await dropStaleRestore(admin, parameters, target, database)) {
+        context.log.step(`dropped ${name}, which a restore that never ended has left`);
+      }
     } catch (error) {
       const { message } = toHoldfastError(error);
       context.log.warn(`${JSON.stringify(name)}, left by a restore, stays: ${message}`);

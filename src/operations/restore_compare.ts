@@ -1,13 +1,9 @@
 /** Counts the rows of a restored database and compares them with the backup's. */
 
 import type { Client } from 'pg';
-import {
-  compareRelations,
-  compareRows,
-  expectedRows,
-  type RowDifference,
-  tableKey,
-} from '../core/compare.ts';
+import { compareRelations, compareRows, expectedRows, tableKey } from '../core/compare.ts';
+import { type Difference, describeDifference } from '../core/compare_content.ts';
+import { HoldfastError } from '../core/errors.ts';
 import type { Manifest } from '../core/manifest.ts';
 import { countRelations } from '../postgres/facts.ts';
 import { queryRows } from '../postgres/query.ts';
@@ -16,9 +12,28 @@ import { queryRows } from '../postgres/query.ts';
 export interface Comparison {
   readonly tables: number;
   readonly rows: number;
-  readonly differences: readonly RowDifference[];
-  /** Sentences on kinds of relations of which there are more or fewer: a warning, not a failure. */
+  readonly differences: readonly Difference[];
+  /** Sentences on what there is more or fewer of beside the data: warnings, not failures. */
   readonly relationNotes: readonly string[];
+}
+
+/** So many differences are named in the error; all of them are in its details. */
+const differencesNamedMax = 5;
+
+/** @throws HoldfastError DIFFERENT with what differs, if anything does */
+export function requireEqual({ differences }: Comparison): void {
+  if (differences.length === 0) return;
+  const named = differences.slice(0, differencesNamedMax).map(describeDifference);
+  const more = differences.length - named.length;
+  const rest = more > 0 ? `, and ${more} more` : '';
+  throw new HoldfastError(
+    'DIFFERENT',
+    `the restored database differs: ${named.join(', ')}${rest}`,
+    {
+      hint: 'Nothing was swapped; restore another backup, and report this one.',
+      details: { differences },
+    },
+  );
 }
 
 interface PresentTable {

@@ -7,6 +7,7 @@ import { readBack } from '../pipeline/pipeline.ts';
 import { type ConnectionParameters, programEnvironment } from '../postgres/connection.ts';
 import { restoreArguments } from '../postgres/dump.ts';
 import { describeDumpFailure } from '../postgres/dump_failure.ts';
+import type { ErrorCollector } from '../postgres/restore_errors.ts';
 import { type DataChild, startChild } from '../process/stream.ts';
 import type { BackupSource } from './backup_source.ts';
 import { type Context, flowContext } from './context.ts';
@@ -18,19 +19,26 @@ export interface FillInput {
   /** Of the new database. */
   readonly parameters: ConnectionParameters;
   readonly pgRestore: string;
+  /** Collects errors where the restore goes on after them; else it ends at the first. */
+  readonly errors?: ErrorCollector | undefined;
 }
 
 function startRestore(input: FillInput, jobs: number, file: string | null): DataChild {
-  const { context, parameters, pgRestore } = input;
+  const { context, parameters, pgRestore, errors } = input;
+  const keepGoing = errors !== undefined;
   return startChild(
     pgRestore,
-    restoreArguments({ jobs, database: parameters.dbname, file: file ?? undefined }),
+    restoreArguments({ jobs, database: parameters.dbname, file: file ?? undefined, keepGoing }),
     {
       environment: programEnvironment(parameters, context.environment),
       signal: context.signal,
+      onStderrLine: errors?.line,
     },
   );
 }
+
+/** pg_restore ends with 1 after the errors that it has told, also after one that it gave up at. */
+const toldErrorsStatus = 1;
 
 /** @throws HoldfastError with pg_restore's own words when it did not end with 0 */
 async function checkRestore(child: DataChild, input: FillInput): Promise<void> {
@@ -39,7 +47,9 @@ async function checkRestore(child: DataChild, input: FillInput): Promise<void> {
   if (exit.status !== 0) {
     const { dbname: database, user: role } = input.parameters;
     const stderr = child.stderrTail();
-    throw describeDumpFailure({ program: 'pg_restore', stderr, ...exit, database, role });
+    const error = describeDumpFailure({ program: 'pg_restore', stderr, ...exit, database, role });
+    const isCollected = input.errors !== undefined && exit.status === toldErrorsStatus;
+    if (!isCollected || error.code === 'DATABASE_UNREACHABLE') throw error;
   }
 }
 

@@ -2,7 +2,7 @@
 
 import type { Client } from 'pg';
 import { HoldfastError } from '../core/errors.ts';
-import { planGlobals } from '../core/globals.ts';
+import { type ExistingGlobals, planGlobals } from '../core/globals.ts';
 import { readBack } from '../pipeline/pipeline.ts';
 import { execute, queryRows } from '../postgres/query.ts';
 import type { BackupSource } from './backup_source.ts';
@@ -48,6 +48,28 @@ async function namesOf(client: Client, sql: string): Promise<Set<string>> {
   return new Set(rows.map(({ name }) => name));
 }
 
+/** What is on the server already. */
+async function existingGlobals(admin: Client): Promise<ExistingGlobals> {
+  return {
+    roles: await namesOf(admin, 'SELECT rolname AS name FROM pg_catalog.pg_roles'),
+    tablespaces: await namesOf(admin, 'SELECT spcname AS name FROM pg_catalog.pg_tablespace'),
+  };
+}
+
+/**
+ * The roles that {@link restoreRoles} would create; `null` where the backup does not tell them.
+ *
+ * @throws HoldfastError DAMAGED
+ */
+export async function missingRoles(
+  context: Context,
+  source: BackupSource,
+  admin: Client,
+): Promise<readonly string[] | null> {
+  const text = await readGlobals(context, source);
+  return text === null ? null : planGlobals(text, await existingGlobals(admin)).createdRoles;
+}
+
 /**
  * Creates the roles of the backup that the server does not have. Nothing that exists is altered: a
  * password that was rotated since the backup stays.
@@ -63,11 +85,7 @@ export async function restoreRoles(
 ): Promise<RestoredRoles> {
   const text = await readGlobals(context, source);
   if (text === null) return { created: [], kept: [], warnings: [] };
-  const existing = {
-    roles: await namesOf(admin, 'SELECT rolname AS name FROM pg_catalog.pg_roles'),
-    tablespaces: await namesOf(admin, 'SELECT spcname AS name FROM pg_catalog.pg_tablespace'),
-  };
-  const plan = planGlobals(text, existing);
+  const plan = planGlobals(text, await existingGlobals(admin));
   const warnings = [...plan.notes];
   for (const name of plan.missingTablespaces) {
     warnings.push(`the tablespace ${JSON.stringify(name)} is not on this server`);

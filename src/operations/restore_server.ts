@@ -6,13 +6,9 @@ import { HoldfastError } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
 import { databaseOid } from '../postgres/admin.ts';
 import { type ConnectionParameters, isSocket, withDatabase } from '../postgres/connection.ts';
-import {
-  readLogicalSlots,
-  readPreparedTransactions,
-  readServerFacts,
-  readSubscriptions,
-} from '../postgres/facts.ts';
+import { readServerFacts } from '../postgres/facts.ts';
 import { queryRows } from '../postgres/query.ts';
+import { type Obstacle, readObstacles } from './restore_obstacles.ts';
 
 /**
  * Settings of the sessions in a database that is being restored: what its own settings or its
@@ -54,41 +50,31 @@ export interface OldDatabase {
   readonly oid: number;
   readonly bytes: number;
   readonly connections: number;
-  /** What stands in the way of the swap, or of dropping it later; sentences. */
-  readonly notes: readonly string[];
+  /** A DROP DATABASE that was broken off has left it: nobody can connect, nothing is in it. */
+  readonly isInvalid: boolean;
+  /** Whether this role may drop it: it takes its owner, or a superuser. */
+  readonly mayDrop: boolean;
+  /** What stands in the way of the swap, or of dropping it now or later. */
+  readonly obstacles: readonly Obstacle[];
 }
 
 /** Looks at the database of the target's name; `null` where there is none. */
 export async function readOldDatabase(admin: Client, name: string): Promise<OldDatabase | null> {
   const oid = await databaseOid(admin, name);
   if (oid === null) return null;
-  const [row] = await queryRows<{ bytes: string; connections: number }>(
+  const [row] = await queryRows<Omit<OldDatabase, 'bytes' | 'obstacles'> & { bytes: string }>(
     admin,
-    `SELECT pg_catalog.pg_database_size($1::oid)::text AS bytes,
-            (SELECT count(*)::int FROM pg_catalog.pg_stat_activity WHERE datid = $1::oid)
-              AS connections`,
+    // -2: DATCONNLIMIT_INVALID_DB, how DROP DATABASE marks one before it removes its files.
+    `SELECT oid, pg_catalog.pg_database_size(oid)::text AS bytes,
+            (SELECT count(*)::int FROM pg_catalog.pg_stat_activity WHERE datid = d.oid)
+              AS connections,
+            datconnlimit = -2 AS "isInvalid",
+            pg_catalog.pg_has_role(datdba, 'USAGE') AS "mayDrop"
+       FROM pg_catalog.pg_database AS d WHERE oid = $1::oid`,
     [oid],
   );
-  const notes: string[] = [];
-  for (const { name: slot } of await readLogicalSlots(admin, oid)) {
-    notes.push(
-      `the replication slot ${JSON.stringify(slot)} stays with the old database: ` +
-        'it holds WAL and blocks its drop',
-    );
-  }
-  for (const { name: subscription } of await readSubscriptions(admin, oid)) {
-    notes.push(
-      `the subscription ${JSON.stringify(subscription)} stays with the old database; ` +
-        'the restored one is disabled, without a slot',
-    );
-  }
-  for (const { gid } of await readPreparedTransactions(admin, oid)) {
-    notes.push(
-      `the prepared transaction ${JSON.stringify(gid)} blocks the swap: ` +
-        'COMMIT PREPARED or ROLLBACK PREPARED it first',
-    );
-  }
-  return { oid, bytes: Number(row?.bytes ?? 0), connections: row?.connections ?? 0, notes };
+  if (row === undefined) return null;
+  return { ...row, bytes: Number(row.bytes), obstacles: await readObstacles(admin, oid) };
 }
 
 /** The target server, as a restore needs to know it. */

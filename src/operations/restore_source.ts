@@ -13,6 +13,7 @@ import { openStorage } from '../storage/open.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { BackupSource, SourceFile } from './backup_source.ts';
 import type { RepositoryContext } from './context.ts';
+import { holdBackup } from './hold_backup.ts';
 
 /** The beginnings of the files that can be restored, and the filters they imply. */
 const magics: readonly (readonly [Buffer, readonly FilterSpec[]])[] = [
@@ -44,7 +45,7 @@ function sourceOf(
   folder: string,
   manifest: Manifest,
   description: string,
-): BackupSource {
+): Omit<BackupSource, 'hold'> {
   const dump = sourceFile(storage, folder, manifest, 'dump');
   if (dump === null) {
     throw new HoldfastError('MANIFEST_INVALID', `the manifest of ${description} names no dump`, {
@@ -66,7 +67,11 @@ function sourceOf(
 /** The source of an entry of the catalog. @throws HoldfastError of an entry that is damaged */
 function entrySource(context: RepositoryContext, entry: CatalogEntry): BackupSource {
   if (entry.manifest === null) throw entry.problem;
-  return sourceOf(context.repository.storage, entry.folder, entry.manifest, entry.label);
+  const { repository } = context;
+  return {
+    ...sourceOf(repository.storage, entry.folder, entry.manifest, entry.label),
+    hold: (work) => holdBackup(repository, entry, work),
+  };
 }
 
 /**
@@ -137,6 +142,7 @@ async function bareSource(path: string): Promise<BackupSource> {
     plainBytes: null,
     dumpMajor: null,
     location: null,
+    hold: (work) => work(),
   };
 }
 
@@ -146,7 +152,7 @@ async function folderSource(folder: string): Promise<BackupSource | null> {
   const name = basename(folder);
   if ((await storage.stat(`${name}/${manifestName}`)) === null) return null;
   const manifest = parseManifest(await buffer(await storage.get(`${name}/${manifestName}`)));
-  return sourceOf(storage, name, manifest, folder);
+  return { ...sourceOf(storage, name, manifest, folder), hold: (work) => work() };
 }
 
 /**

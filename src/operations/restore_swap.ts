@@ -64,6 +64,22 @@ async function runAfterSwap(
 }
 
 /**
+ * Gives a database the owner, ACL and settings of the original. Its comment goes last: until then
+ * it tells the next restore what this one has left if it is killed.
+ *
+ * @returns what was not restored; sentences
+ */
+export async function restoreProperties(work: RestoreWork, name: string): Promise<string[]> {
+  const { manifest } = work.request.source;
+  if (manifest === null) return [];
+  const { beforeSwap } = databasePropertiesSql(manifest.properties, quoteIdentifier(name));
+  return runStatements(
+    work,
+    beforeSwap.filter(({ what }) => what !== 'comment'),
+  );
+}
+
+/**
  * Applies owner, ACL, settings and comment, swaps, and applies what may only come afterwards.
  *
  * @throws HoldfastError SWAP_FAILED with what stands in the way; the old database is untouched
@@ -73,12 +89,8 @@ export async function putInPlace(work: RestoreWork, built: BuiltDatabase): Promi
   const { manifest } = request.source;
   const { name, oid } = built.database;
   const restored = quoteIdentifier(name);
-  const properties =
-    manifest === null ? null : databasePropertiesSql(manifest.properties, restored);
-  // The comment tells the next restore what this one has left if it is killed: it goes last.
-  const before = properties?.beforeSwap.filter(({ what }) => what !== 'comment') ?? [];
   const comment = manifest?.properties.comment ?? null;
-  const warnings = await runStatements(work, before);
+  const warnings = await restoreProperties(work, name);
   const second = await openMore(context, parameters, 'holdfast swap');
   try {
     const { sessionsEnded } = await swapDatabases({

@@ -1,19 +1,17 @@
 /** The temporary file that holds the unpacked dump for several jobs, and what became of old ones. */
 
-import { createWriteStream } from 'node:fs';
-import { lstat, mkdtemp, readdir, rm, statfs } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdtemp, open, readdir, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
-import type { Sink } from '../pipeline/fan_out.ts';
+import { fileMode } from '../process/durable.ts';
 import { identityName, ownIdentity, parseIdentityName, processState } from '../process/identity.ts';
 
 /** A place for an unpacked dump, in a folder that only this user can enter. */
 export interface UnpackedFile {
   readonly path: string;
-  /** Writes the plain bytes into it. */
-  readonly sink: Sink;
+  /** Empty, open for reading and writing; whoever writes it closes it. */
+  readonly handle: FileHandle;
   /** Removes the file and its folder. */
   remove(): Promise<void>;
 }
@@ -72,9 +70,11 @@ export async function createUnpackedFile(
   }
   const folder = await mkdtemp(join(parent, `${unpackedPrefix}${identityName(ownIdentity())}~`));
   const path = join(folder, 'database.dump');
-  return {
-    path,
-    sink: (body) => pipeline(body, createWriteStream(path, { mode: 0o600 })),
-    remove: () => rm(folder, { recursive: true, force: true }),
-  };
+  const remove = () => rm(folder, { recursive: true, force: true });
+  try {
+    return { path, handle: await open(path, 'wx+', fileMode), remove };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
 }

@@ -3,8 +3,8 @@
  * plain digest are taken while it is unpacked for those who want it unpacked.
  */
 
+import type { FileHandle } from 'node:fs/promises';
 import { HoldfastError } from '../core/errors.ts';
-import type { Sink } from '../pipeline/fan_out.ts';
 import { createByteCounter, type Observer } from '../pipeline/measure.ts';
 import { type Measurements, readBack } from '../pipeline/pipeline.ts';
 import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts';
@@ -75,13 +75,13 @@ function explainDamage(error: unknown, { description, dump, manifest }: BackupSo
 /**
  * Reads the dump to its end: decompressed, digested, and where that is wished understood.
  *
- * @param sinks take the plain bytes, while they are read anyway
+ * @param file takes the plain bytes, while they are read anyway
  */
 async function readDump(
   context: Context,
   source: BackupSource,
   wish: VerifyWish,
-  sinks: readonly Sink[],
+  file?: FileHandle,
 ): Promise<Pick<VerifiedSource, 'plainBytes' | 'reading'>> {
   const { dump, manifest, plainBytes } = source;
   const archive = manifest === null || wish.structure === true ? createArchiveReader() : null;
@@ -95,7 +95,7 @@ async function readDump(
         ...(wish.observers ?? []),
         createByteCounter(progress.add),
       ],
-      sinks,
+      file,
       context: flowContext(context),
     }).catch((error: unknown) => {
       throw explainDamage(error, source);
@@ -144,7 +144,7 @@ async function readOnly(
   source: BackupSource,
   wish: VerifyWish,
 ): Promise<VerifiedSource> {
-  const told = await readDump(context, source, wish, []);
+  const told = await readDump(context, source, wish);
   return { ...told, file: null, remove: () => Promise.resolve() };
 }
 
@@ -154,12 +154,14 @@ async function unpackDump(
   wish: VerifyWish,
 ): Promise<VerifiedSource> {
   const unpacked = await createUnpackedFile(context.config.settings.temp_dir, source.plainBytes);
-  const { path: file, remove } = unpacked;
+  const { path: file, handle, remove } = unpacked;
   try {
     context.log.step(`unpacking the dump into ${file} for several jobs`);
-    return { ...(await readDump(context, source, wish, [unpacked.sink])), file, remove };
+    return { ...(await readDump(context, source, wish, handle)), file, remove };
   } catch (error) {
     await remove();
     throw error;
+  } finally {
+    await handle.close();
   }
 }

@@ -4,7 +4,7 @@ import type { Client } from 'pg';
 import type { ConnectionParameters, ResolvedTarget } from '../postgres/connection.ts';
 import type { Tool } from '../postgres/tools.ts';
 import type { BackupSource } from './backup_source.ts';
-import type { Context } from './context.ts';
+import type { Context, RepositoryContext } from './context.ts';
 import type { RestorePlan } from './restore_plan.ts';
 import type { OldDatabase, RestoreServer } from './restore_server.ts';
 
@@ -15,7 +15,13 @@ export interface RestoreRequest {
   readonly server: ResolvedTarget;
   readonly targetDatabase: string;
   readonly jobs: number;
-  readonly compare: 'counts' | 'none';
+  readonly compare: 'counts' | 'content' | 'none';
+  /** Collects errors instead of stopping at the first; with any, nothing is swapped. */
+  readonly keepGoing?: boolean;
+  /** Drops the old database, after a safety backup, before the new one is filled. */
+  readonly inPlace?: boolean;
+  /** Where rates are recorded; with `inPlace` where the safety backup goes. */
+  readonly repository?: RepositoryContext | undefined;
   /** Shown the plan; throws when it is not to be carried out. */
   readonly confirm: (plan: RestorePlan) => Promise<void>;
 }
@@ -30,6 +36,8 @@ export interface RestoreWork {
   readonly server: RestoreServer;
   readonly old: OldDatabase | null;
   readonly pgRestore: Tool;
+  /** Reads the restored database where its content is compared; else `null`. */
+  readonly pgDump: Tool | null;
   readonly restoringName: string;
   readonly beforeName: string;
 }

@@ -13,6 +13,7 @@ import { parseManifest } from '../core/manifest_codec.ts';
 import { parseSums, type Sum, sha256Of, sumsOf } from '../core/sums.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { Context, RepositoryContext } from './context.ts';
+import { holdBackup } from './hold_backup.ts';
 import { type Finding, type VerifyTarget, verifyFile, verifyStored } from './verify_file.ts';
 
 export type { Finding } from './verify_file.ts';
@@ -251,10 +252,18 @@ export async function inspectBackup(
  *
  * @returns what is wrong as findings: a missing, extra, cut or changed file, a manifest that cannot
  *   be read
- * @throws HoldfastError STORE_UNREACHABLE, STORE_REFUSED, INTERRUPTED: then nothing is known and
- *   nothing is recorded
+ * @throws HoldfastError STORE_UNREACHABLE, STORE_REFUSED, INTERRUPTED, BACKUP_NOT_FOUND when it was
+ *   removed meanwhile: then nothing is known and nothing is recorded
  */
 export async function verifyBackup(
+  context: RepositoryContext,
+  entry: CatalogEntry,
+  options: VerifyOptions,
+): Promise<VerifyResult> {
+  return holdBackup(context.repository, entry, () => verifyHeld(context, entry, options));
+}
+
+async function verifyHeld(
   context: RepositoryContext,
   entry: CatalogEntry,
   options: VerifyOptions,

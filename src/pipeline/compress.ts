@@ -29,8 +29,8 @@ async function programOrStream(
   for (const { name, args } of programs) {
     const path = await findProgram(name, context.environment);
     if (path === null) continue;
-    const { environment, signal } = context;
-    return { kind: 'child', child: startChild(path, args, { environment, signal }) };
+    const { environment, signal, output } = context;
+    return { kind: 'child', child: startChild(path, args, { environment, signal, output }) };
   }
   return { kind: 'stream', stream: createStream() };
 }

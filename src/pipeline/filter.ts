@@ -1,5 +1,6 @@
 /** The port of a filter: a mirrored pair that changes the bytes on their way. */
 
+import type { FileHandle } from 'node:fs/promises';
 import type { Transform } from 'node:stream';
 import type { FilterSpec } from '../core/manifest.ts';
 import type { DataChild } from '../process/stream.ts';
@@ -16,6 +17,8 @@ export interface FilterContext {
   readonly threads: number;
   /** Ends what the filter started. */
   readonly signal: AbortSignal;
+  /** Where a program writes to itself; a stream in this process leaves that to the pipeline. */
+  readonly output?: FileHandle | undefined;
 }
 
 /**

@@ -17,6 +17,7 @@ import {
   disableTimeouts,
   execute,
   pinSearchPath,
+  type Queryable,
   queryOne,
   queryRows,
   serverVersionNum,
@@ -128,6 +129,23 @@ export async function findLockHolder(client: Client, key: LockKey): Promise<Curr
     [key.classId, unsigned(key.objectId)],
   );
   return row === undefined ? null : { ...row, parsed: parseLockHolder(row.applicationName) };
+}
+
+/**
+ * Which databases are being restored or rolled back now, whichever maintenance database the lock is
+ * held in. Two names whose hashes meet are taken for each other.
+ *
+ * @returns whether a database of that name is
+ */
+export async function readRestoreLocks(client: Queryable): Promise<(database: string) => boolean> {
+  const rows = await queryRows<{ key: number }>(
+    client,
+    `SELECT objid AS key FROM pg_catalog.pg_locks
+      WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = $1::bigint::oid`,
+    [restoreClass],
+  );
+  const held = new Set(rows.map(({ key }) => key));
+  return (database) => held.has(unsigned(restoreLockKey(database).objectId));
 }
 
 /** pg_locks shows an int4 key as an OID. */

@@ -3,7 +3,7 @@
  * and what the SHA-256 of its data is. See archive_toc.ts for where the format comes from.
  */
 
-import { copyColumns } from '../core/copy_columns.ts';
+import { copyColumns, type RowLayout } from '../core/copy_columns.ts';
 import {
   type CopyDigest,
   type LargeObjectsDigest,
@@ -17,7 +17,6 @@ import {
   type ArchiveProblemKind,
   type Reading,
 } from './archive_input.ts';
-import type { RowLayout } from './archive_rows.ts';
 import {
   type ArchiveHeader,
   type DataEntry,
@@ -69,11 +68,17 @@ export interface ArchivedTable {
   readonly columns: readonly string[] | null;
 }
 
+/** What the table of contents tells, before the first row of any table. */
+export interface ArchiveContents {
+  readonly tables: readonly ArchivedTable[];
+  readonly sequences: readonly SequenceValue[];
+}
+
 /**
- * Told which tables there are, before the first row of any; says, by their OIDs, of which the rows
- * are also summed up (`rowSum`), and how they are taken.
+ * Told the table of contents; says, by their OIDs, of which tables the rows are also summed up
+ * (`rowSum`), and how they are taken.
  */
-export type ChooseRowSums = (tables: readonly ArchivedTable[]) => ReadonlyMap<number, RowLayout>;
+export type ChooseRowSums = (contents: ArchiveContents) => ReadonlyMap<number, RowLayout>;
 
 /** Consumes an uncompressed custom-format archive chunk by chunk. */
 export interface ArchiveReader {
@@ -127,7 +132,8 @@ class Archive {
     this.#entries = contents.data;
     if (choose !== undefined) {
       const tables = [...contents.data.values()].filter((entry) => entry.kind === 'table');
-      this.#rowSums = choose(tables.map(archivedTable));
+      const { sequences } = contents;
+      this.#rowSums = choose({ tables: tables.map(archivedTable), sequences });
     }
     if (header.compression !== 'none') {
       const message = `the data is compressed inside (${header.compression})`;

@@ -1,6 +1,7 @@
 /** The data of a custom-format archive: its chunks put together again, counted and hashed. */
 
 import { createHash, type Hash } from 'node:crypto';
+import type { RowLayout } from '../core/copy_columns.ts';
 import {
   type ArchiveInput,
   intBytes,
@@ -8,7 +9,7 @@ import {
   type PayloadSink,
   type Reading,
 } from './archive_input.ts';
-import { type RowLayout, RowSumSink } from './archive_rows.ts';
+import { RowSumSink } from './archive_rows.ts';
 
 /** Rows in COPY's text format, without the terminator. */
 export interface CopyDigest {

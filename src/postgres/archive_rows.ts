@@ -1,13 +1,8 @@
 /** The rows of a table summed up so that their order does not matter. */
 
 import { createHash, type Hash, hash } from 'node:crypto';
+import type { RowLayout } from '../core/copy_columns.ts';
 import type { PayloadSink } from './archive_input.ts';
-
-/**
- * How a row is taken: `as written`, or with its fields in another order, given as the index of the
- * field that comes first, second, ….
- */
-export type RowLayout = 'as written' | readonly number[];
 
 const digestBytes = 32;
 const tab = 0x09;

@@ -1,6 +1,7 @@
 /** Turns what node-postgres, Node and the server say about a failed connection into our errors. */
 
-import { type ErrorCode, HoldfastError } from '../core/errors.ts';
+import { type ErrorCode, HoldfastError, openFilesHint } from '../core/errors.ts';
+import { shownIdentifier } from '../core/quote.ts';
 import { type ConnectionParameters, isSocket } from './connection_parameters.ts';
 
 /** No password was found, and the server wants one. */
@@ -65,6 +66,8 @@ const networkHints: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'Check the address and the firewall, or raise PGCONNECT_TIMEOUT.',
   EHOSTUNREACH: 'Check the address, the network and the firewall.',
   ENETUNREACH: 'Check the address, the network and the firewall.',
+  EMFILE: openFilesHint,
+  ENFILE: openFilesHint,
   ECONNRESET: 'Look into the log of the server, and check that PGPORT is the port of PostgreSQL.',
 };
 
@@ -74,9 +77,16 @@ function describe(code: string, message: string, parameters: ConnectionParameter
     return { code: 'DATABASE_NOT_FOUND', hint: 'Name a database that the server has.' };
   }
   if (code === '42501') {
-    const role = JSON.stringify(parameters.user);
-    const hint = `GRANT CONNECT ON DATABASE … TO … for the role ${role}.`;
+    const [name, role] = [parameters.dbname, parameters.user].map(shownIdentifier);
+    const hint = `As its owner or a superuser: GRANT CONNECT ON DATABASE ${name} TO ${role};`;
     return { code: 'DATABASE_PRIVILEGE', hint };
+  }
+  if (/not currently accepting connections/.test(message)) {
+    const name = shownIdentifier(parameters.dbname);
+    return {
+      code: 'DATABASE_REFUSED',
+      hint: `As a superuser: ALTER DATABASE ${name} ALLOW_CONNECTIONS true; lets them in again.`,
+    };
   }
   if (code === '53300') {
     return {

@@ -24,6 +24,8 @@ export interface ConnectionParameters {
   readonly connectTimeoutSeconds: number;
   /** Options for the server process (libpq's `options`). */
   readonly options: string | null;
+  /** libpq's `client_encoding`; the server's own choice unless told. */
+  readonly clientEncoding?: string | undefined;
   readonly tls: TlsParameters;
 }
 

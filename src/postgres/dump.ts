@@ -9,6 +9,11 @@ import { conninfoDatabase } from './program_environment.ts';
 export interface DumpOptions {
   /** What pg_export_snapshot gave: the dump then sees what its exporter sees. */
   readonly snapshot?: string | undefined;
+  /**
+   * Only rows, large objects and the values of sequences. `--section=data` tells the same as
+   * `--data-only`, without asking for foreign keys to bring the tables into an order.
+   */
+  readonly dataOnly?: boolean | undefined;
   /** How long to wait for the lock of a table that somebody has locked; for ever unless told. */
   readonly lockWaitTimeoutMs?: number | undefined;
 }
@@ -18,11 +23,12 @@ export interface DumpOptions {
  * compress better and in more than one thread, and the digest of each table is told from the bytes.
  */
 export function dumpArguments(options: DumpOptions = {}): string[] {
-  const { snapshot, lockWaitTimeoutMs } = options;
+  const { snapshot, dataOnly = false, lockWaitTimeoutMs } = options;
   return [
     '--format=custom',
     '--compress=0',
     '--no-password',
+    ...(dataOnly ? ['--section=data'] : []),
     ...(snapshot === undefined ? [] : [`--snapshot=${snapshot}`]),
     ...(lockWaitTimeoutMs === undefined ? [] : [`--lock-wait-timeout=${lockWaitTimeoutMs}`]),
   ];

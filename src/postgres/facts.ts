@@ -153,7 +153,8 @@ export async function countRelations(client: Queryable): Promise<Record<string, 
   return Object.fromEntries(rows.map(({ kind, count }) => [kind, count]));
 }
 
-async function readPartitionRoots(client: Queryable): Promise<Map<number, RelationName>> {
+/** By the OID of each partition: its topmost partitioned table. */
+export async function readPartitionRoots(client: Queryable): Promise<Map<number, RelationName>> {
   const rows = await queryRows<{ oid: number; schema: string; name: string }>(
     client,
     `SELECT c.oid, n.nspname AS schema, r.relname AS name

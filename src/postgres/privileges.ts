@@ -1,7 +1,7 @@
 /** What a role cannot read, found before a dump runs into it, with what mends it. */
 
 import { HoldfastError } from '../core/errors.ts';
-import { quoteIdentifier } from '../core/quote.ts';
+import { quoteLiteral, shownIdentifier } from '../core/quote.ts';
 import { isExtensionMember, userSchemas } from './facts.ts';
 import { pinSearchPath, type Queryable, queryOne, queryRows } from './query.ts';
 
@@ -28,7 +28,7 @@ export interface ReadPrivileges {
 const listedMax = 100;
 
 interface MissingRow {
-  readonly kind: MissingKind;
+  readonly kind: Exclude<MissingKind, 'large objects'>;
   readonly schema: string;
   readonly name: string | null;
 }
@@ -63,24 +63,39 @@ const missingQuery = `
 
 /** Large objects have an ACL of their own. */
 const largeObjectsQuery = `
-  SELECT count(*)::int AS count
+  SELECT m.oid::text AS oid, count(*) OVER ()::int AS count
     FROM pg_largeobject_metadata AS m
    WHERE NOT pg_has_role(m.lomowner, 'USAGE')
      AND NOT EXISTS (
        SELECT FROM aclexplode(m.lomacl) AS a
         WHERE a.privilege_type = 'SELECT'
-          AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))`;
+          AND (a.grantee = 0 OR pg_has_role(a.grantee, 'USAGE')))
+   ORDER BY m.oid LIMIT ${listedMax}`;
+
+/** So many large objects are named in one GRANT; more are granted by a loop on the server. */
+const namedObjectsMax = 10;
+
+/** What lets a role read large objects: by their numbers, or all of them, one by one. */
+function largeObjectsMend(oids: readonly string[], role: string): string {
+  const to = shownIdentifier(role);
+  if (oids.length <= namedObjectsMax)
+    return `GRANT SELECT ON LARGE OBJECT ${oids.join(', ')} TO ${to};`;
+  const grant = quoteLiteral(`GRANT SELECT ON LARGE OBJECT %s TO ${to}`);
+  const loop =
+    'DECLARE each oid; BEGIN FOR each IN SELECT oid FROM pg_catalog.pg_largeobject_metadata ' +
+    `LOOP EXECUTE pg_catalog.replace(${grant}, '%s', each::text); END LOOP; END`;
+  return `DO ${quoteLiteral(loop)};`;
+}
 
 function describeMissing(row: MissingRow, role: string): MissingPrivilege {
-  const schema = quoteIdentifier(row.schema);
-  const object = row.name === null ? schema : `${schema}.${quoteIdentifier(row.name)}`;
-  const to = quoteIdentifier(role);
-  const mends: Record<MissingKind, string> = {
+  const schema = shownIdentifier(row.schema);
+  const object = row.name === null ? schema : `${schema}.${shownIdentifier(row.name)}`;
+  const to = shownIdentifier(role);
+  const mends: Record<MissingRow['kind'], string> = {
     schema: `GRANT USAGE ON SCHEMA ${object} TO ${to};`,
     table: `GRANT SELECT ON TABLE ${object} TO ${to};`,
     sequence: `GRANT SELECT ON SEQUENCE ${object} TO ${to};`,
     'row security': `ALTER ROLE ${to} BYPASSRLS;`,
-    'large objects': `GRANT SELECT ON LARGE OBJECT … TO ${to};`,
   };
   return { kind: row.kind, object, mend: mends[row.kind] };
 }
@@ -103,10 +118,19 @@ export async function findMissingReadPrivileges(client: Queryable): Promise<Read
   if (superuser) return { role, database, missing: [] };
   const rows = await queryRows<MissingRow>(client, missingQuery, [], context);
   const missing = rows.map((row) => describeMissing(row, role));
-  const { count } = await queryOne<{ count: number }>(client, largeObjectsQuery, [], context);
-  if (count > 0) {
-    const mend = `GRANT SELECT ON LARGE OBJECT … TO ${quoteIdentifier(role)};`;
-    missing.push({ kind: 'large objects', object: `${count} of them`, mend });
+  const large = await queryRows<{ oid: string; count: number }>(
+    client,
+    largeObjectsQuery,
+    [],
+    context,
+  );
+  const [first] = large;
+  if (first !== undefined) {
+    const mend = largeObjectsMend(
+      large.map(({ oid }) => oid),
+      role,
+    );
+    missing.push({ kind: 'large objects', object: `${first.count} of them`, mend });
   }
   return { role, database, missing };
 }
@@ -115,7 +139,7 @@ export async function findMissingReadPrivileges(client: Queryable): Promise<Read
 const namedMax = 3;
 
 function describeHint(role: string, missing: readonly MissingPrivilege[]): string {
-  const to = quoteIdentifier(role);
+  const to = shownIdentifier(role);
   const needs: string[] = [];
   const other = missing.filter(
     (each) => each.kind === 'row security' || each.kind === 'large objects',

@@ -33,6 +33,7 @@ export function programEnvironment(
     PGAPPNAME: applicationName,
     PGCONNECT_TIMEOUT: String(parameters.connectTimeoutSeconds),
     PGOPTIONS: parameters.options,
+    PGCLIENTENCODING: parameters.clientEncoding ?? null,
     PGSSLMODE: parameters.sslmode,
     PGSSLROOTCERT: tls.rootcert,
     PGSSLCERT: tls.cert,

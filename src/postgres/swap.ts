@@ -150,16 +150,21 @@ function swapError(
 
 /** A prepared transaction belongs to no session: nobody can end it but who decides about it. */
 async function refusePrepared(options: SwapOptions): Promise<void> {
-  if (options.oldOid === null) return;
-  const [prepared] = await readPreparedTransactions(options.second, options.oldOid);
-  if (prepared === undefined) return;
-  const gid = quoteLiteral(prepared.gid);
-  throw swapError(
-    options,
-    `the prepared transaction ${JSON.stringify(prepared.gid)} of role ` +
-      `${JSON.stringify(prepared.owner)} (${prepared.preparedAt}) is open in it`,
-    `Connected to that database: COMMIT PREPARED ${gid}; or ROLLBACK PREPARED ${gid};`,
-  );
+  const { second, name, oldOid, restored, restoredOid } = options;
+  const databases = [[name, oldOid] as const, [restored, restoredOid] as const];
+  for (const [database, oid] of databases) {
+    if (oid === null) continue;
+    const [prepared] = await readPreparedTransactions(second, oid);
+    if (prepared === undefined) continue;
+    const gid = quoteLiteral(prepared.gid);
+    throw swapError(
+      options,
+      `the prepared transaction ${JSON.stringify(prepared.gid)} of role ` +
+        `${JSON.stringify(prepared.owner)} (${prepared.preparedAt}) is open in ` +
+        `${database === name ? 'it' : JSON.stringify(database)}`,
+      `Connected to that database: COMMIT PREPARED ${gid}; or ROLLBACK PREPARED ${gid};`,
+    );
+  }
 }
 
 function stubbornError(options: SwapOptions, stubborn: Stubborn): HoldfastError {

@@ -149,22 +149,33 @@ async function readOsRelease(root: string): Promise<string> {
 /**
  * Finds the client program that fits a server or an archive.
  *
- * @throws HoldfastError TOOL_TOO_OLD, PROGRAM_MISSING where there is none of any version; the hint
- * names the package
+ * @throws HoldfastError TOOL_TOO_OLD; PROGRAM_MISSING where any version would do and there is none,
+ * the hint names the package; CONFIG_INVALID where pg_bin_dir holds none
  */
 export async function findTool(options: FindToolsOptions): Promise<Tool> {
   const candidates = await listTools(options);
   const tool = chooseTool(candidates, options);
   if (tool !== null) return tool;
   const { program, pgBinDir, root = '/' } = options;
+  if (pgBinDir != null && candidates.length === 0) {
+    throw new HoldfastError(
+      'CONFIG_INVALID',
+      `pg_bin_dir (PG_BIN_DIR): ${pgBinDir} holds no ${program} that runs`,
+      { hint: 'Name the folder that holds the programs, or leave it out and they are searched.' },
+    );
+  }
   const wanted = options.minimumMajor ?? options.serverMajor;
   const place = pgBinDir == null ? 'on this machine' : `in ${pgBinDir} (setting pg_bin_dir)`;
   const os = await readOsRelease(root);
   const kind = program === 'initdb' || program === 'pg_ctl' ? 'server' : 'client';
   const mend = describePackage({ os, platform: process.platform, kind, major: wanted ?? null });
   const hint = pgBinDir == null ? mend : `Correct or unset pg_bin_dir; else: ${mend}`;
-  if (candidates.length === 0 || wanted === undefined) {
+  if (wanted === undefined) {
     throw new HoldfastError('PROGRAM_MISSING', `${program} is not to be found ${place}`, { hint });
+  }
+  if (candidates.length === 0) {
+    const message = `${program} ${wanted} or newer is needed, and there is none ${place}`;
+    throw new HoldfastError('TOOL_TOO_OLD', message, { hint });
   }
   const found = candidates.map((each) => `${each.version} (${each.path})`).join(', ');
   throw new HoldfastError(

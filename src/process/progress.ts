@@ -2,6 +2,7 @@
 
 import type { Writable } from 'node:stream';
 import type { SingleBar } from 'cli-progress';
+import { printable } from '../core/printable.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 
 /** How often a plain line is written where there is no terminal. */
@@ -16,10 +17,19 @@ export interface Progress {
   end(): void;
 }
 
+/** Where the progress of a run is shown. Several pieces of work may be under way at once. */
+export interface ProgressBoard {
+  /**
+   * Shows another piece of work.
+   *
+   * @param totalBytes what is expected in all, or `null`; an estimate may be passed without harm
+   */
+  start(title: string, totalBytes: number | null): Promise<Progress>;
+  /** Takes the bar away before a line is written; it comes back with the next bytes. */
+  clear(): void;
+}
+
 export interface ProgressOptions {
-  readonly title: string;
-  /** What is expected in all, or `null`; an estimate may be passed without harm. */
-  readonly totalBytes: number | null;
   readonly stream: Writable & { readonly isTTY?: boolean };
   /** In milliseconds, monotonic. */
   readonly clock: () => number;
@@ -47,58 +57,122 @@ export function describeProgress(
 /** A progress display that shows nothing, for `--quiet` and `--json`. */
 export const noProgress: Progress = { add: () => undefined, end: () => undefined };
 
-/** Starts a progress display. */
-export async function startProgress(options: ProgressOptions): Promise<Progress> {
-  return options.stream.isTTY === true ? startBar(options) : startLines(options);
+/** A board on a stream: one bar on a terminal, however much is under way; lines elsewhere. */
+export function createProgressBoard(options: ProgressOptions): ProgressBoard {
+  return options.stream.isTTY === true ? new BarBoard(options) : createLineBoard(options);
 }
 
-async function startBar(options: ProgressOptions): Promise<Progress> {
+/** A piece of work on a bar. */
+interface Piece {
+  readonly title: string;
+  totalBytes: number | null;
+  bytes: number;
+  ended: boolean;
+}
+
+/**
+ * One bar for all that is under way. What has ended stays in the sum until the last one ends, so
+ * that the bar never goes back.
+ */
+class BarBoard implements ProgressBoard {
+  readonly #options: ProgressOptions;
+  #pieces: Piece[] = [];
+  #bar: SingleBar | null = null;
+  #makeBar: (() => SingleBar) | null = null;
+  #startedMs = 0;
+  #drawnMs = 0;
+
+  constructor(options: ProgressOptions) {
+    this.#options = options;
+  }
+
+  async start(title: string, totalBytes: number | null): Promise<Progress> {
+    this.#makeBar ??= await loadBar(this.#options);
+    if (this.#pieces.length === 0) this.#startedMs = this.#options.clock();
+    const piece = { title: printable(title), totalBytes, bytes: 0, ended: false };
+    this.#pieces.push(piece);
+    this.#draw();
+    return {
+      add: (more) => {
+        piece.bytes += more;
+        if (this.#options.clock() - this.#drawnMs >= drawIntervalMs) this.#draw();
+      },
+      end: () => this.#end(piece),
+    };
+  }
+
+  clear(): void {
+    this.#bar?.stop();
+    this.#bar = null;
+  }
+
+  #end(piece: Piece): void {
+    piece.ended = true;
+    piece.totalBytes = piece.bytes;
+    if (this.#pieces.some(({ ended }) => !ended)) return;
+    this.#pieces = [];
+    this.clear();
+  }
+
+  #draw(): void {
+    if (this.#makeBar === null) return;
+    const nowMs = this.#options.clock();
+    this.#drawnMs = nowMs;
+    const running = this.#pieces.filter(({ ended }) => !ended);
+    const [first] = running;
+    const title = running.length === 1 ? first?.title : `${running.length} at once`;
+    const bytes = this.#pieces.reduce((sum, piece) => sum + piece.bytes, 0);
+    const totalBytes = this.#pieces.reduce<number | null>(
+      (sum, piece) => (sum === null || piece.totalBytes === null ? null : sum + piece.totalBytes),
+      0,
+    );
+    const text = describeProgress(bytes, totalBytes, (nowMs - this.#startedMs) / 1000);
+    const full = Math.max(totalBytes ?? 1, bytes, 1);
+    const filled = totalBytes === null ? 0 : bytes;
+    if (this.#bar === null) {
+      this.#bar = this.#makeBar();
+      this.#bar.start(full, filled, { title, text });
+    } else {
+      this.#bar.setTotal(full);
+      this.#bar.update(filled, { title, text });
+    }
+  }
+}
+
+async function loadBar({ stream }: ProgressOptions): Promise<() => SingleBar> {
   const { SingleBar } = await import('cli-progress');
-  const { title, totalBytes, clock } = options;
-  const startedMs = clock();
-  const bar: SingleBar = new SingleBar({
-    stream: options.stream,
-    format: `${title} {bar} {text}`,
-    barsize: 24,
-    hideCursor: true,
-    clearOnComplete: true,
-    linewrap: false,
-    barCompleteChar: '█',
-    barIncompleteChar: '░',
-  });
-  let bytes = 0;
-  let drawnMs = 0;
-  bar.start(Math.max(totalBytes ?? 1, 1), 0, { text: '' });
-  return {
-    add(more) {
-      bytes += more;
-      const nowMs = clock();
-      if (nowMs - drawnMs < drawIntervalMs) return;
-      drawnMs = nowMs;
-      if (totalBytes !== null && bytes > totalBytes) bar.setTotal(bytes);
-      const text = describeProgress(bytes, totalBytes, (nowMs - startedMs) / 1000);
-      bar.update(totalBytes === null ? 0 : bytes, { text });
-    },
-    end() {
-      bar.stop();
-    },
-  };
+  return () =>
+    new SingleBar({
+      stream,
+      format: '{title} {bar} {text}',
+      barsize: 24,
+      hideCursor: true,
+      clearOnComplete: true,
+      linewrap: false,
+      barCompleteChar: '█',
+      barIncompleteChar: '░',
+    });
 }
 
-function startLines(options: ProgressOptions): Progress {
-  const { title, totalBytes, stream, clock } = options;
-  const startedMs = clock();
-  let bytes = 0;
-  let writtenMs = startedMs;
+/** Where there is no terminal: each piece of work has its own line now and then. */
+function createLineBoard({ stream, clock }: ProgressOptions): ProgressBoard {
   return {
-    add(more) {
-      bytes += more;
-      const nowMs = clock();
-      if (nowMs - writtenMs < plainIntervalMs) return;
-      writtenMs = nowMs;
-      const text = describeProgress(bytes, totalBytes, (nowMs - startedMs) / 1000);
-      stream.write(`${title}: ${text}\n`);
+    async start(title, totalBytes) {
+      const startedMs = clock();
+      let bytes = 0;
+      let writtenMs = startedMs;
+      return {
+        add(more) {
+          bytes += more;
+          const nowMs = clock();
+          if (nowMs - writtenMs < plainIntervalMs) return;
+          writtenMs = nowMs;
+          const text = describeProgress(bytes, totalBytes, (nowMs - startedMs) / 1000);
+          stream.write(`${printable(title)}: ${text}\n`);
+        },
+        end: () => undefined,
+      };
     },
-    end: () => undefined,
+    clear: () => undefined,
   };
 }

@@ -4,8 +4,10 @@
  */
 
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { FileHandle } from 'node:fs/promises';
 import type { Readable, Writable } from 'node:stream';
 import { HoldfastError } from '../core/errors.ts';
+import { followFile } from './follow_file.ts';
 import type { OsUser } from './user.ts';
 
 const stderrTailBytesMax = 16 * 1024;
@@ -20,6 +22,11 @@ export interface ChildOptions {
   /** Called for each line that the child prints on stderr. */
   readonly onStderrLine?: ((line: string) => void) | undefined;
   readonly cwd?: string;
+  /**
+   * Takes what the child prints in place of a pipe, so that the bytes need not go through this
+   * process. Open for reading too: {@link DataChild.stdout} reads them from there.
+   */
+  readonly output?: FileHandle | undefined;
   /** Runs the program as this user; only root can. */
   readonly user?: OsUser | undefined;
 }
@@ -42,6 +49,17 @@ export interface DataChild {
   readonly exited: Promise<ChildExit>;
   /** Ends the child: SIGTERM, and SIGKILL when it has not ended after a grace time. */
   end(): Promise<void>;
+}
+
+/** What a child prints, whichever way it goes. */
+function stdoutOf(
+  child: { readonly stdout: Readable | null },
+  output: FileHandle | undefined,
+  exited: Promise<ChildExit>,
+): Readable {
+  if (output !== undefined) return followFile(output, exited);
+  if (child.stdout === null) throw new HoldfastError('UNEXPECTED', 'a child without its stdout');
+  return child.stdout;
 }
 
 /** Keeps the end of a text that comes in pieces, and tells its lines. */
@@ -70,14 +88,15 @@ export function startChild(
   args: readonly string[],
   options: ChildOptions,
 ): DataChild {
-  const child: ChildProcessByStdio<Writable, Readable, Readable> = spawn(program, [...args], {
+  const { output } = options;
+  const child = spawn(program, [...args], {
     env: { ...options.environment },
     // A group of its own: Ctrl-C reaches this process alone, which then ends its children in order.
     detached: true,
-    stdio: ['pipe', 'pipe', 'pipe'],
+    stdio: ['pipe', output?.fd ?? 'pipe', 'pipe'],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.user === undefined ? {} : { uid: options.user.uid, gid: options.user.gid }),
-  });
+  }) as ChildProcessByStdio<Writable, Readable | null, Readable>;
   const stderrTail = collectStderr(child.stderr, options.onStderrLine);
   let ended = false;
   let killTimer: NodeJS.Timeout | undefined;
@@ -117,7 +136,7 @@ export function startChild(
     program,
     pid: child.pid,
     stdin: child.stdin,
-    stdout: child.stdout,
+    stdout: stdoutOf(child, output, exited),
     stderrTail,
     exited,
     async end() {

@@ -1,7 +1,17 @@
 /** The store in a folder of this machine, whatever is mounted there. */
 
 import type { Dirent } from 'node:fs';
-import { lstat, mkdir, readdir, realpath, rename, rm, statfs, unlink } from 'node:fs/promises';
+import {
+  lstat,
+  mkdir,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  rmdir,
+  statfs,
+  unlink,
+} from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { assert } from '../core/assert.ts';
@@ -15,15 +25,24 @@ import {
   temporaryPath,
 } from '../process/durable.ts';
 import { isKeyComponent, joinKey, requireFolder, requireKey, requireName } from './key.ts';
-import { type Doing, existsError, linkError, localError, notFoundError } from './local_errors.ts';
+import {
+  type Doing,
+  existsError,
+  isMissing,
+  linkError,
+  localError,
+  notFoundError,
+} from './local_errors.ts';
 import { endBody, readFileFrom, writeFileFrom } from './local_file.ts';
 import { LocalFolderWriter } from './local_folder.ts';
+import { findUnfinishedFolders, findUnfinishedObjects } from './local_unfinished.ts';
 import type {
   ByteRange,
   FolderWriter,
   Storage,
   StoredObject,
   UnfinishedFolder,
+  UnfinishedObject,
 } from './storage.ts';
 
 export interface LocalStorageOptions {
@@ -32,12 +51,6 @@ export interface LocalStorageOptions {
 }
 
 const pageObjects = 1000;
-
-/** Whether nothing lies under that name: no entry, or a file where a folder would have to be. */
-function isMissing(error: unknown): boolean {
-  const number = errorNumber(error);
-  return number === 'ENOENT' || number === 'ENOTDIR';
-}
 
 /**
  * Opens a store in a folder. Files have the mode 0600, folders 0700; symbolic links below the root
@@ -148,6 +161,21 @@ class LocalStorage implements Storage {
     });
   }
 
+  async identity(key: string): Promise<string | null> {
+    requireKey(key);
+    return this.#attempt('reading', key, async () => {
+      try {
+        const stats = await lstat(await this.#path(key), { bigint: true });
+        // The change time moves with whatever happens to a file, and nobody can set it back.
+        const { dev, ino, size, mtimeNs, ctimeNs } = stats;
+        return stats.isFile() ? [dev, ino, size, mtimeNs, ctimeNs].join('-') : null;
+      } catch (error) {
+        if (isMissing(error)) return null;
+        throw error;
+      }
+    });
+  }
+
   /** The files and folders in a folder that are finished, sorted; none where there is no folder. */
   async #entries(folder: string): Promise<Dirent[]> {
     try {
@@ -210,20 +238,16 @@ class LocalStorage implements Storage {
 
   async removeFolder(folder: string, commitName: string): Promise<void> {
     requireKey(folder);
-    await this.remove(joinKey(folder, requireName(commitName)));
+    requireName(commitName);
     await this.#attempt('removing', folder, async () => {
       try {
         const path = await this.#path(folder);
         if (!(await lstat(path)).isDirectory()) return;
-        await fsyncFolder(path);
-        const leaving = `${path}${partialSuffix}`;
-        // Renamed first, it is an unfinished folder to everyone if this run is killed now. Where
-        // one lies there already it goes as it is.
-        const renamed = await rename(path, leaving).then(
-          () => true,
-          () => false,
-        );
-        await rm(renamed ? leaving : path, { recursive: true, force: true });
+        // Renamed first, all of it is gone at once, and an unfinished folder if this run is killed.
+        const leaving = await renamedAway(path);
+        await rm(join(leaving, commitName), { force: true });
+        await fsyncFolder(leaving);
+        await rm(leaving, { recursive: true, force: true });
         await fsyncFolder(dirname(path));
       } catch (error) {
         if (!isMissing(error)) throw error;
@@ -231,26 +255,54 @@ class LocalStorage implements Storage {
     });
   }
 
+  async removeIfEmpty(folder: string): Promise<boolean> {
+    requireKey(folder);
+    return this.#attempt('removing', folder, async () => {
+      try {
+        const path = await this.#path(folder);
+        await rmdir(path);
+        await fsyncFolder(dirname(path));
+        return true;
+      } catch (error) {
+        const number = errorNumber(error) ?? '';
+        if (isMissing(error) || ['ENOTEMPTY', 'EEXIST'].includes(number)) return false;
+        throw error;
+      }
+    });
+  }
+
   async createFolder(folder: string): Promise<FolderWriter> {
     requireKey(folder);
     return this.#attempt('writing', folder, async () => {
-      const path = await this.#pathToWrite(folder);
-      if ((await lstat(path).catch(() => null)) !== null) {
-        throw existsError(folder, this.description);
-      }
-      const partial = `${path}${partialSuffix}`;
-      await mkdir(partial, { mode: folderMode });
-      await fsyncFolder(dirname(partial));
+      const path = await this.#makePartial(folder).catch((error: unknown) => {
+        // A prune has removed the empty folder above it in between: it is created again.
+        if (errorNumber(error) === 'ENOENT') return this.#makePartial(folder);
+        throw error;
+      });
       return new LocalFolderWriter(folder, path, this.description);
     });
   }
 
-  async unfinishedFolders(folder: string): Promise<readonly UnfinishedFolder[]> {
+  /** @returns the path that the folder will have */
+  async #makePartial(folder: string): Promise<string> {
+    const path = await this.#pathToWrite(folder);
+    if ((await lstat(path).catch(() => null)) !== null) {
+      throw existsError(folder, this.description);
+    }
+    await mkdir(`${path}${partialSuffix}`, { mode: folderMode });
+    await fsyncFolder(dirname(path));
+    return path;
+  }
+
+  /** Looks below a folder; nothing is found where there is none. */
+  #findBelow<Found>(
+    folder: string,
+    find: (path: string, folder: string) => Promise<Found[]>,
+  ): Promise<Found[]> {
     requireFolder(folder);
     return this.#attempt('reading', folder, async () => {
       try {
-        const path = dirname(await this.#path(joinKey(folder, 'x')));
-        return await findUnfinished(path, folder);
+        return await find(dirname(await this.#path(joinKey(folder, 'x'))), folder);
       } catch (error) {
         if (isMissing(error)) return [];
         throw error;
@@ -258,11 +310,19 @@ class LocalStorage implements Storage {
     });
   }
 
-  async removeUnfinished(folder: string): Promise<void> {
-    requireKey(folder);
-    await this.#attempt('removing', folder, async () => {
+  async unfinishedFolders(folder: string): Promise<readonly UnfinishedFolder[]> {
+    return this.#findBelow(folder, findUnfinishedFolders);
+  }
+
+  async unfinishedObjects(folder: string): Promise<readonly UnfinishedObject[]> {
+    return this.#findBelow(folder, findUnfinishedObjects);
+  }
+
+  async removeUnfinished(key: string): Promise<void> {
+    requireKey(key);
+    await this.#attempt('removing', key, async () => {
       try {
-        const path = await this.#path(folder);
+        const path = await this.#path(key);
         await rm(`${path}${partialSuffix}`, { recursive: true, force: true });
         await fsyncFolder(dirname(path));
       } catch (error) {
@@ -289,37 +349,16 @@ async function publishOrRemove(temporary: string, path: string): Promise<void> {
   }
 }
 
-/** Walks down from a folder that is there and behind no link; symbolic links are not followed. */
-async function findUnfinished(path: string, folder: string): Promise<UnfinishedFolder[]> {
-  const found: UnfinishedFolder[] = [];
-  for (const entry of await readdir(path, { withFileTypes: true })) {
-    if (!entry.isDirectory()) continue;
-    const below = join(path, entry.name);
-    if (isKeyComponent(entry.name)) {
-      const inside = findUnfinished(below, joinKey(folder, entry.name));
-      found.push(...(await inside.catch(noneIfMissing)));
-      continue;
-    }
-    const name = entry.name.slice(0, -partialSuffix.length);
-    if (!entry.name.endsWith(partialSuffix) || !isKeyComponent(name)) continue;
-    const modifiedAt = await lastChange(below).catch(noneIfMissing);
-    if (modifiedAt instanceof Date) found.push({ folder: joinKey(folder, name), modifiedAt });
+/** Takes a folder's name away, so that nobody finds it any more. @returns where it lies then */
+async function renamedAway(path: string): Promise<string> {
+  const leaving = `${path}${partialSuffix}`;
+  try {
+    await rename(path, leaving);
+  } catch (error) {
+    // What a killed run has left lies under that name: the folder goes as it is.
+    if (!['ENOTEMPTY', 'EEXIST'].includes(errorNumber(error) ?? '')) throw error;
+    return path;
   }
-  return found;
-}
-
-/** What was removed or committed since its parent was read is not there. */
-function noneIfMissing(error: unknown): [] {
-  if (isMissing(error)) return [];
-  throw error;
-}
-
-/** When something last changed in a folder or in one of its files. */
-async function lastChange(path: string): Promise<Date> {
-  let latest = (await lstat(path)).mtime;
-  for (const name of await readdir(path)) {
-    const stats = await lstat(join(path, name)).catch(() => null);
-    if (stats !== null && stats.mtime > latest) latest = stats.mtime;
-  }
-  return latest;
+  await fsyncFolder(dirname(path));
+  return leaving;
 }

@@ -25,6 +25,12 @@ export function linkError(key: string, description: string, cause?: unknown): Ho
   );
 }
 
+/** Whether nothing lies under that name: no entry, or a file where a folder would have to be. */
+export function isMissing(error: unknown): boolean {
+  const number = errorNumber(error);
+  return number === 'ENOENT' || number === 'ENOTDIR';
+}
+
 /** What was being done to which key of which store. */
 export interface Doing {
   readonly verb: 'reading' | 'writing' | 'removing';
@@ -38,7 +44,7 @@ export function localError(thrown: unknown, { verb, key, description }: Doing): 
   const where = key === '' ? `${verb} ${description}` : `${verb} ${key} in ${description}`;
   if (thrown instanceof BodyFailure) return toHoldfastError(thrown.cause, where);
   const number = systemError(thrown);
-  if (number === null || isFull(number)) return toHoldfastError(thrown, where);
+  if (number === null || isFull(number) || isLimit(number)) return toHoldfastError(thrown, where);
   if (number === 'EEXIST' || number === 'ENOTEMPTY') return existsError(key, description, thrown);
   if (number === 'ENOENT' && verb === 'reading') return notFoundError(key, description, thrown);
   if (number === 'ELOOP') return linkError(key, description, thrown);
@@ -61,6 +67,11 @@ export function localError(thrown: unknown, { verb, key, description }: Doing): 
 
 function isFull(number: string): boolean {
   return number === 'ENOSPC' || number === 'EDQUOT';
+}
+
+/** No more files can be opened, whichever they are: the disk is not at fault. */
+function isLimit(number: string): boolean {
+  return number === 'EMFILE' || number === 'ENFILE';
 }
 
 /** The name of the operating system's error, or `null`: Node's own errors have no number. */

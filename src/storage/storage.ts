@@ -47,6 +47,12 @@ export interface Storage {
   stat(key: string): Promise<StoredObject | null>;
 
   /**
+   * Tells this object from any that ever lay or will lie under the key, so that what was learnt of
+   * it can be remembered; `null` when there is none.
+   */
+  identity(key: string): Promise<string | null>;
+
+  /**
    * All objects whose key lies in the folder (`''`: all), in pages, sorted by key within a folder.
    * Without the contents of folders that are not committed.
    */
@@ -58,8 +64,9 @@ export interface Storage {
   remove(key: string): Promise<void>;
 
   /**
-   * Removes a committed folder: first the object that committed it, then the rest, so that a crash
-   * in between leaves something that is no backup.
+   * Removes a committed folder: it is gone for everyone at once, or, where the store cannot do
+   * that, first the object that committed it goes and then the rest. A crash in between leaves
+   * something that is no backup.
    *
    * @param commitName the name of the committing object in the folder (`manifest.json`)
    */
@@ -68,11 +75,20 @@ export interface Storage {
   /** Begins a folder that appears whole with {@link FolderWriter.commit}, or never. */
   createFolder(folder: string): Promise<FolderWriter>;
 
+  /** Removes a folder that holds nothing at all. @returns whether it was there and is gone */
+  removeIfEmpty(folder: string): Promise<boolean>;
+
   /** The folders below `folder` that were begun and neither committed nor aborted. */
   unfinishedFolders(folder: string): Promise<readonly UnfinishedFolder[]>;
 
-  /** Removes what is left of an unfinished folder. */
-  removeUnfinished(folder: string): Promise<void>;
+  /**
+   * The objects below `folder` that were begun, by whoever still writes them or was killed; without
+   * those in unfinished folders.
+   */
+  unfinishedObjects(folder: string): Promise<readonly UnfinishedObject[]>;
+
+  /** Removes what is left of an unfinished folder or object. */
+  removeUnfinished(key: string): Promise<void>;
 
   /** Bytes that can still be written, or `null` where the store cannot tell. */
   freeBytes(): Promise<number | null>;
@@ -81,6 +97,13 @@ export interface Storage {
 /** A folder that was begun: its key without any suffix, and when something last changed in it. */
 export interface UnfinishedFolder {
   readonly folder: string;
+  readonly modifiedAt: Date;
+}
+
+/** An object that was begun: a key that nothing finished has, and when it last changed. */
+export interface UnfinishedObject {
+  readonly key: string;
+  readonly bytes: number;
   readonly modifiedAt: Date;
 }
 

@@ -6,34 +6,10 @@ import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../src/core/errors.ts';
 import type { Storage } from '../../src/storage/storage.ts';
+import { leftovers, remains } from './storage_leftovers.ts';
+import { bytes, failureOf, keysOf, type StoreUnderTest, textOf } from './storage_support.ts';
 
-/** A store that is empty, and what ends it. */
-export interface StoreUnderTest {
-  readonly storage: Storage;
-  readonly close: () => Promise<void>;
-}
-
-/** The code that a promise fails with; fails itself when it does not. */
-export async function failureOf(promise: Promise<unknown>): Promise<HoldfastError> {
-  const outcome = await promise.then(
-    () => null,
-    (error: unknown) => error,
-  );
-  expect(outcome, 'it should have failed with a HoldfastError').toBeInstanceOf(HoldfastError);
-  return outcome as HoldfastError;
-}
-
-export async function keysOf(storage: Storage, folder = ''): Promise<string[]> {
-  const keys: string[] = [];
-  for await (const page of storage.list(folder)) keys.push(...page.map(({ key }) => key));
-  return keys;
-}
-
-async function textOf(storage: Storage, key: string): Promise<string> {
-  return (await buffer(await storage.get(key))).toString('utf8');
-}
-
-const bytes = (text: string) => Buffer.from(text, 'utf8');
+export { failureOf, keysOf, type StoreUnderTest };
 
 const oddNames = [
   'with space',
@@ -85,6 +61,7 @@ export function storageContract(name: string, open: () => Promise<StoreUnderTest
     folders(() => storage);
     clashes(() => storage);
     leftovers(() => storage);
+    remains(() => storage);
     keys(() => storage);
   });
 }
@@ -132,6 +109,19 @@ function objects(store: () => Storage): void {
 }
 
 function writingOnce(store: () => Storage): void {
+  it('tells an object from another one under the same key, and from none', async () => {
+    const storage = store();
+    expect(await storage.identity('a/known')).toBeNull();
+    await storage.put('a/known', bytes('one'));
+    const first = await storage.identity('a/known');
+    expect(first).toEqual(expect.any(String));
+    expect(await storage.identity('a/known')).toBe(first);
+    expect(await storage.identity('a')).toBeNull();
+    await storage.remove('a/known');
+    await storage.put('a/known', bytes('another one'));
+    expect(await storage.identity('a/known')).not.toBe(first);
+  });
+
   it('never overwrites: the second put fails and changes nothing', async () => {
     const storage = store();
     await storage.put('a/once', bytes('first'));
@@ -316,36 +306,6 @@ function clashes(store: () => Storage): void {
   });
 }
 
-function leftovers(store: () => Storage): void {
-  it('finds and removes what was never committed', async () => {
-    const storage = store();
-    await (await storage.createFolder('full/c/d/one')).put('dump', bytes('x'));
-    await storage.createFolder('full/c/e/two');
-    const found = async (below: string) =>
-      (await storage.unfinishedFolders(below)).map(({ folder }) => folder).sort();
-    expect(await found('')).toEqual(['full/c/d/one', 'full/c/e/two']);
-    expect(await found('full/c/e')).toEqual(['full/c/e/two']);
-    await storage.removeUnfinished('full/c/d/one');
-    await storage.removeUnfinished('full/c/d/one');
-    await storage.removeUnfinished('never/was');
-    expect(await found('')).toEqual(['full/c/e/two']);
-  });
-
-  it('removes a committed folder, twice too, and never an unfinished one by it', async () => {
-    const storage = store();
-    const folder = await storage.createFolder('a/b');
-    await folder.put('one', bytes('x'));
-    await folder.commit('manifest.json', bytes('{}'));
-    await storage.put('a/c', bytes('stays'));
-    await storage.removeFolder('a/b', 'manifest.json');
-    await storage.removeFolder('a/b', 'manifest.json');
-    await storage.removeFolder('never/was', 'manifest.json');
-    expect(await keysOf(storage)).toEqual(['a/c']);
-    expect(await storage.children('a')).toEqual(['c']);
-    expect(await storage.unfinishedFolders('')).toEqual([]);
-  });
-}
-
 function keys(store: () => Storage): void {
   it.each(oddNames.map((odd) => [JSON.stringify(odd).slice(0, 30), odd]))(
     'takes the name %s as it is',
@@ -373,11 +333,13 @@ function keys(store: () => Storage): void {
         storage.stat(bad),
         storage.remove(bad),
         storage.removeFolder(bad, 'manifest.json'),
+        storage.removeIfEmpty(bad),
         storage.createFolder(bad),
         storage.removeUnfinished(bad),
       ];
       if (bad !== '') {
         attempts.push(storage.children(bad), storage.unfinishedFolders(bad), keysOf(storage, bad));
+        attempts.push(storage.unfinishedObjects(bad));
       }
       const codes = (await Promise.all(attempts.map(failureOf))).map(({ code }) => code);
       expect(codes).toEqual(attempts.map(() => 'PATH_REFUSED'));

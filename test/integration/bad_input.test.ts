@@ -62,7 +62,7 @@ async function expectRefused(
 
 describe('status 2: an argument or a setting', () => {
   it.each([
-    [['backup_full', 'mastertrade', '--verfiy'], /unknown argument: verfiy/],
+    [['backup_full', 'mastertrade', '--verfiy'], /unknown flag --verfiy; did you mean --verify\?/],
     [
       ['backup_full', 'mastertrade', '--type', 'hourly'],
       /invalid values.*"hourly".*"daily", "weekly", "monthly", "manual"/,

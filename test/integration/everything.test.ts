@@ -122,7 +122,9 @@ describe('what the backup says of itself', () => {
       names.database,
     );
     const condition = name === 'config_own' ? 'WHERE NOT builtin' : '';
-    const options = '-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3';
+    const options =
+      '-c DateStyle=ISO -c IntervalStyle=postgres -c extra_float_digits=3 ' +
+      '-c TimeZone=UTC -c bytea_output=hex';
     const sql = `COPY (SELECT ${columns?.list} FROM ONLY ${relation} ${condition}) TO STDOUT`;
     const args = ['--no-psqlrc', '--quiet', '--command', sql];
     const environment = { PGDATABASE: names.database, PGOPTIONS: options };
@@ -141,7 +143,7 @@ describe('under another name', () => {
   it.each(ways)('it is the same database (%s, --jobs %s)', async (compression, jobs) => {
     const target = `copy ${compression} ${jobs} "$(touch ${executedMarker})"\n☃`;
     const { label } = backupOf(compression);
-    const argv = [label, '--target-database', target, '--jobs', jobs];
+    const argv = [label, '--target-database', target, '--jobs', jobs, '--compare', 'content'];
     expect(await restore(argv)).toMatchObject({ database: target, before: null });
     expect(await readContent(cluster, target)).toEqual(content);
     await cluster.sql(`DROP SUBSCRIPTION "sub $(id)"`, target).catch(() => undefined);

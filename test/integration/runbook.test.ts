@@ -136,7 +136,7 @@ describe('the runbook', () => {
     await dropOrders();
     const [list, verified, tables] = await follow('Which backup is good');
     expect(list?.stdout).toContain(first.label);
-    expect(verified?.stderr).toMatch(/is good/);
+    expect(verified?.stderr).toMatch(/verified/);
     expect(tables?.stdout).toMatch(/^public +orders +1000 /m);
   });
 

@@ -4,6 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { acquireDatabaseLock, backupLockKey } from '../../src/postgres/advisory_lock.ts';
 import { exportSnapshot, readDatabaseFacts, readServerFacts } from '../../src/postgres/facts.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
+import { examine, of } from '../support/doctor.ts';
+import { openWorkbench } from '../support/workbench.ts';
 
 let cluster: TestCluster;
 
@@ -36,6 +38,19 @@ describe('a standby', () => {
     const lock = await acquireDatabaseLock({ client, key, holder: 'holdfast', waitMs: 0 });
     await lock.verify();
     await lock.release();
+  });
+
+  it('is told as one by the doctor, without a problem', async () => {
+    const bench = await openWorkbench(cluster);
+    try {
+      const report = await examine(bench, ['postgres']);
+      expect(report.findings.filter(({ level }) => level === 'problem')).toEqual([]);
+      expect(of(report, 'server', 'ok')[0]?.message).toMatch(/^PostgreSQL .*, a standby$/);
+      const notes = of(report, 'space', 'note').map(({ message }) => message);
+      expect(notes).toContain('the server is a standby, which takes no restore');
+    } finally {
+      await bench.remove();
+    }
   });
 
   it('is on a new timeline right after its promotion', async () => {

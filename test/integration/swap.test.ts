@@ -110,20 +110,26 @@ describe('swapping a restored database in', () => {
     expect(await stateOf(live)).toEqual(['new']);
   });
 
-  it('names the prepared transaction that is in the way, and changes nothing', async () => {
-    await cluster.sql(
-      ['BEGIN', 'INSERT INTO which VALUES (1)', "PREPARE TRANSACTION 'pay''ment 7'"],
-      live,
-    );
-    const error = await failureOf(await swapOptions());
-    expect(error.code).toBe('SWAP_FAILED');
-    expect(error.message).toContain('"pay\'ment 7"');
-    expect(error.message).toContain('untouched');
-    expect(error.hint).toContain("ROLLBACK PREPARED 'pay''ment 7'");
-    expect(await stateOf(live)).toEqual(['old']);
-    expect(await stateOf(restored)).toEqual(['new']);
-    await cluster.sql("ROLLBACK PREPARED 'pay''ment 7'", live);
-  });
+  it.each([live, restored])(
+    'names the prepared transaction in %j and changes nothing',
+    async (within) => {
+      await cluster.sql(
+        ['BEGIN', 'INSERT INTO which VALUES (1)', "PREPARE TRANSACTION 'pay''ment 7'"],
+        within,
+      );
+      const error = await failureOf(await swapOptions());
+      expect(error.code).toBe('SWAP_FAILED');
+      expect(error.message).toContain('"pay\'ment 7"');
+      expect(error.message).toContain('untouched');
+      expect(
+        error.message.endsWith(within === live ? 'is open in it' : JSON.stringify(within)),
+      ).toBe(true);
+      expect(error.hint).toContain("ROLLBACK PREPARED 'pay''ment 7'");
+      expect(await stateOf(live)).toEqual(['old']);
+      expect(await stateOf(restored)).toEqual(['new']);
+      await cluster.sql("ROLLBACK PREPARED 'pay''ment 7'", within);
+    },
+  );
 
   it('says whose session an ordinary owner cannot end', async () => {
     await cluster.sql([

@@ -3,15 +3,19 @@
 import { Readable, Writable } from 'node:stream';
 import { backupFull } from '../../src/cli/backup_full_command.ts';
 import type { Command } from '../../src/cli/command.ts';
+import { doctor } from '../../src/cli/doctor_command.ts';
 import { executeCommand } from '../../src/cli/execute.ts';
 import { listBackups } from '../../src/cli/list_backups_command.ts';
+import { pruneBackups } from '../../src/cli/prune_backups_command.ts';
 import { restoreBackup } from '../../src/cli/restore_backup_command.ts';
 import { verifyBackups } from '../../src/cli/verify_backups_command.ts';
 import { type DataChild, startChild } from '../../src/process/stream.ts';
 
 const commands = {
   backup_full: backupFull,
+  doctor,
   list_backups: listBackups,
+  prune_backups: pruneBackups,
   restore_backup: restoreBackup,
   verify_backups: verifyBackups,
 } as const satisfies Record<string, Command>;

@@ -148,6 +148,7 @@ const silentLog: RepositoryContext['log'] = {
   warn: () => undefined,
   error: () => undefined,
   progress: async () => ({ add: () => undefined, end: () => undefined }),
+  about: () => silentLog,
   attach: () => undefined,
 };
 

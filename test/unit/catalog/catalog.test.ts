@@ -6,7 +6,7 @@ import { type Catalog, createCatalog } from '../../../src/catalog/catalog.ts';
 import { openRepository, type Repository } from '../../../src/catalog/repository.ts';
 import { listBackups } from '../../../src/operations/list.ts';
 import { failureOf } from '../../contract/storage.ts';
-import { writeSampleBackup } from '../../support/sample_backup.ts';
+import { sampleContext, writeSampleBackup } from '../../support/sample_backup.ts';
 
 let root: string;
 let repository: Repository;
@@ -119,11 +119,11 @@ describe('the catalog', () => {
     expect(entries[1]?.problem?.message).toContain('belongs to full/main/shop');
     await failureOf(catalog.latestBackup('shop'));
 
-    const list = await listBackups({ catalog, repository });
+    const list = await listBackups(sampleContext(repository, catalog));
     expect(list.backups.every(({ state }) => state === 'damaged')).toBe(true);
     expect(list.backups[0]).toMatchObject({ details: null, problem: { code: 'DAMAGED' } });
     expect(list.unfinished).toMatchObject([{ database: 'shop', cluster: 'main', label: monday }]);
-    const others = await listBackups({ catalog, repository }, { database: 'other' });
+    const others = await listBackups(sampleContext(repository, catalog), { database: 'other' });
     expect(others.unfinished).toEqual([]);
   });
 
@@ -138,7 +138,7 @@ describe('the catalog', () => {
 
   it('gives the facts for a list', async () => {
     await backUp(monday);
-    const { backups } = await listBackups({ catalog, repository });
+    const { backups } = await listBackups(sampleContext(repository, catalog));
     expect(backups).toMatchObject([
       {
         label: monday,

@@ -5,7 +5,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { withFileLock } from '../../../src/catalog/lock.ts';
+import { isClaimed, withFileLock } from '../../../src/catalog/lock.ts';
 import { ownIdentity } from '../../../src/process/identity.ts';
 import { failureOf } from '../../contract/storage.ts';
 
@@ -83,5 +83,59 @@ describe('the lock between processes', () => {
     expect((await failureOf(take())).message).toContain('process 1 on another-host');
     await leaveClaim(1, 'another-host', 3_600_000);
     expect(await take()).toBe('taken');
+  });
+});
+
+describe('a shared lock', () => {
+  const share = <T>(work: () => Promise<T>) =>
+    withFileLock(lock, { waitMs: 0, shared: true }, work);
+
+  it('lets in who shares it, and keeps out who wants it alone', async () => {
+    await share(async () => {
+      expect(await share(async () => 'shared')).toBe('shared');
+      expect((await failureOf(take())).code).toBe('LOCKED');
+      expect(await isClaimed(lock)).toBe(true);
+    });
+    expect(await isClaimed(lock)).toBe(false);
+    expect(await take()).toBe('taken');
+  });
+
+  it('is not given while one has it alone, and comes when that one has ended', async () => {
+    let release: () => void = () => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const alone = withFileLock(lock, { waitMs: 0 }, () => held);
+    await expect.poll(() => isClaimed(lock)).toBe(true);
+    expect((await failureOf(share(async () => 'shared'))).code).toBe('LOCKED');
+    const waiting = withFileLock(lock, { waitMs: 30_000, shared: true }, async () => 'shared');
+    release();
+    await alone;
+    expect(await waiting).toBe('shared');
+  });
+
+  it('never lets one in alone beside those who share, whatever they all want', async () => {
+    let [sharing, alone] = [0, 0];
+    const pause = () => new Promise((resolve) => setTimeout(resolve, 1));
+    const together = async () => {
+      sharing += 1;
+      expect(alone).toBe(0);
+      await pause();
+      sharing -= 1;
+    };
+    const single = async () => {
+      alone += 1;
+      expect([sharing, alone]).toEqual([0, 1]);
+      await pause();
+      alone -= 1;
+    };
+    await Promise.all(
+      Array.from({ length: 12 }, (_, number) =>
+        number % 2 === 0
+          ? withFileLock(lock, { waitMs: 60_000, shared: true }, together)
+          : withFileLock(lock, { waitMs: 60_000 }, single),
+      ),
+    );
+    expect(await isClaimed(lock)).toBe(false);
   });
 });

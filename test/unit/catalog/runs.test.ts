@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backupFolder, openRepository, type Repository } from '../../../src/catalog/repository.ts';
-import { beginRun, deadRuns, removeStale, staleUnfinished } from '../../../src/catalog/runs.ts';
+import {
+  beginRun,
+  deadRuns,
+  forgetDeadRuns,
+  removeStale,
+  staleUnfinished,
+} from '../../../src/catalog/runs.ts';
 import { failureOf } from '../../contract/storage.ts';
 
 const runsModule = join(import.meta.dirname, '../../../src/catalog/runs.ts');
@@ -43,7 +49,7 @@ function runAndDie(runId: string, random: string): void {
 
 async function staleFolders(now = new Date()): Promise<string[]> {
   const { storage, stateDir } = repository;
-  const options = { storage, stateDir, cluster: 'main', database: 'shop', now };
+  const options = { storage, stateDir, folder: 'full/main/shop', now };
   return (await staleUnfinished(options)).map(({ folder }) => folder);
 }
 
@@ -74,11 +80,23 @@ describe('the records of runs', () => {
     expect((await staleFolders(inTwoDays)).sort()).toEqual([folderOf('bbbb'), folderOf('cccc')]);
 
     const { storage, stateDir } = repository;
-    const options = { storage, stateDir, cluster: 'main', database: 'shop', now: new Date() };
+    const options = { storage, stateDir, folder: 'full/main/shop', now: new Date() };
     await removeStale(storage, stateDir, await staleUnfinished(options));
+    await forgetDeadRuns(options);
     const left = await storage.unfinishedFolders('full');
     expect(left.map(({ folder }) => folder)).toEqual([folderOf('aaaa'), folderOf('cccc')]);
     expect((await readdir(join(stateDir, 'runs'))).sort()).toEqual(['alive.json', 'damaged.json']);
+  });
+
+  it('that a killed run has not finished writing go after a day', async () => {
+    const { storage, stateDir } = repository;
+    await beginRun(optionsFor('alive', 'aaaa'));
+    await writeFile(join(stateDir, 'runs', '00ff.partial'), '{');
+    const options = { storage, stateDir, folder: 'full', now: new Date() };
+    await forgetDeadRuns(options);
+    expect(await readdir(join(stateDir, 'runs'))).toEqual(['00ff.partial', 'alive.json']);
+    await forgetDeadRuns({ ...options, now: new Date(Date.now() + 2 * 86_400_000) });
+    expect(await readdir(join(stateDir, 'runs'))).toEqual(['alive.json']);
   });
 
   it('leave an unknown folder alone for a day, by what last changed in it', async () => {

@@ -15,15 +15,25 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true }));
 
+/** No server is there, whatever runs on this machine. */
 const list = (...argv: string[]) =>
-  runCommand('list_backups', argv, { environment: { BACKUP_DIR: repository.root } });
+  runCommand('list_backups', argv, {
+    environment: { BACKUP_DIR: repository.root, PGHOST: folder },
+  });
 
 const sample = (label: string, manifest: Parameters<typeof sampleManifest>[0] = {}) =>
   writeSampleBackup(repository.storage, { manifest: { label, ...manifest.manifest } });
 
 describe('the list of backups', () => {
-  it('of a new repository says that there are none', async () => {
-    expect(await list()).toEqual({ status: 0, stdout: 'no backups\n', stderr: '' });
+  it('of a new repository says that there are none, and which server could not be asked', async () => {
+    const noServer = `no server listens on socket ${folder}/.s.PGSQL.5432`;
+    expect(await list()).toEqual({
+      status: 0,
+      stdout: 'no backups\n',
+      stderr: `what restores have left is not listed: ${noServer}\n`,
+    });
+    const { stdout } = await list('--json', '--quiet');
+    expect(JSON.parse(stdout)).toMatchObject({ leftovers: null, leftoversMissing: noServer });
   });
 
   it('has a line for each, with the facts of its manifest, oldest first', async () => {
@@ -33,7 +43,7 @@ describe('the list of backups', () => {
     const lines = stdout.trimEnd().split('\n');
     expect(lines[0]).toMatch(/^label +database +state +age +stored +database size +rows +took$/);
     expect(lines[1]).toMatch(
-      /^20261121T020000Z-daily-bbbb +shop +not verified, 1 warnings .* 8\.0 MB +40 +4\.3 s$/,
+      /^20261121T020000Z-daily-bbbb +shop +not verified, 1 warning .* 8\.0 MB +40 +4\.3 s$/,
     );
     expect(lines[2]).toMatch(/^20261122T020000Z-daily-aaaa +shop +not verified {2}/);
     expect(lines).toHaveLength(3);

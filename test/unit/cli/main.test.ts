@@ -28,7 +28,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'holdfast-main-'));
   repository = join(folder, 'repository');
   await openRepository(repository, { create: true, now: new Date() });
-  environment = { PATH: process.env.PATH ?? '', HOME: folder };
+  // No server is there, whatever runs on this machine.
+  environment = { PATH: process.env.PATH ?? '', HOME: folder, PGHOST: folder };
 });
 afterAll(() => rm(folder, { recursive: true }));
 

@@ -76,6 +76,17 @@ describe('a wrong argument', () => {
     expect(error.hint).toBe(`Type ${name} --help for what it takes.`);
   });
 
+  it('that is nearly a flag is told with the flag that was probably meant', async () => {
+    const nearly = await refusal(restoreBackup, '--jbos', '4');
+    expect(nearly.message).toBe('unknown flag --jbos; did you mean --jobs?');
+    const withValue = await refusal(backupFull, '--compresion=gzip');
+    expect(withValue.message).toBe('unknown flag --compresion; did you mean --compression?');
+    const far = await refusal(listBackups, '--xyzzyxyzzy');
+    expect(far.message).toBe('unknown flag --xyzzyxyzzy');
+    const several = await refusal(listBackups, '--one', '--three');
+    expect(several.message).toBe('unknown flags --one, --three');
+  });
+
   it('that is not one of the choices is told with all of them', async () => {
     const { message } = await refusal(backupFull, '--type', 'hourly');
     expect(message).toContain('"hourly"');

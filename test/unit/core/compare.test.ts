@@ -47,8 +47,8 @@ describe('the comparison', () => {
   it('finds a table with another number of rows, and one that is missing though it was empty', () => {
     const actual = new Map([[tableKey({ schema: 'public', name: 'notes' }), 2]]);
     expect(compareRows(expected, actual)).toEqual([
-      { schema: 'public', name: 'notes', expected: 3, actual: 2 },
-      { schema: 'public', name: 'tags', expected: 0, actual: null },
+      { kind: 'rows', schema: 'public', name: 'notes', expected: 3, actual: 2 },
+      { kind: 'rows', schema: 'public', name: 'tags', expected: 0, actual: null },
     ]);
   });
 

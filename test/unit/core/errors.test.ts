@@ -15,6 +15,8 @@ describe('whatever was thrown', () => {
     ['EACCES', 'STORE_REFUSED', 7],
     ['EROFS', 'STORE_REFUSED', 7],
     ['ENAMETOOLONG', 'STORE_REFUSED', 7],
+    ['EMFILE', 'LIMIT_REACHED', 3],
+    ['ENFILE', 'LIMIT_REACHED', 3],
     ['EBADF', 'UNEXPECTED', 1],
   ])('%s becomes %s', (errno, code, status) => {
     const cause = Object.assign(new Error('write failed'), { code: errno });

@@ -2,11 +2,30 @@ import { execFileSync } from 'node:child_process';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../../src/core/errors.ts';
-import { quoteIdentifier, quoteLiteral, shellQuote } from '../../../src/core/quote.ts';
+import {
+  quoteIdentifier,
+  quoteLiteral,
+  shellQuote,
+  shownIdentifier,
+} from '../../../src/core/quote.ts';
 
 describe('names and texts for SQL', () => {
   it('quotes a name with quotes, spaces and newlines', () => {
     expect(quoteIdentifier('a"b\n$(x) ü')).toBe('"a""b\n$(x) ü"');
+  });
+
+  it('shows a name on one line, with nothing in it that a terminal acts on', () => {
+    expect(shownIdentifier('a "b" ü\\c')).toBe('"a ""b"" ü\\c"');
+    expect(shownIdentifier('two\nlines\\')).toBe('U&"two\\000alines\\\\"');
+    expect(shownIdentifier('\u001b[31m')).toBe('U&"\\001b[31m"');
+    expect(shownIdentifier('\u{e0001}x')).toBe('U&"\\+0e0001x"');
+    expect(() => shownIdentifier('')).toThrow(HoldfastError);
+    fc.assert(
+      fc.property(fc.string({ minLength: 1, unit: 'binary' }), (name) => {
+        fc.pre(!name.includes('\0'));
+        expect(shownIdentifier(name)).toMatch(/^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$/u);
+      }),
+    );
   });
 
   it('refuses what no identifier can be', () => {

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { RowLayout } from '../../../src/core/copy_columns.ts';
 import { createArchiveReader } from '../../../src/postgres/archive.ts';
-import { type RowLayout, RowSumSink } from '../../../src/postgres/archive_rows.ts';
+import { RowSumSink } from '../../../src/postgres/archive_rows.ts';
 import { buildArchive } from '../../support/archive_builder.ts';
 
 type Row = readonly string[];
@@ -154,7 +155,7 @@ describe('in an archive', () => {
 
   it('the tables are told before their rows, and only the chosen ones are summed up', () => {
     const told: unknown[] = [];
-    const reader = createArchiveReader((tables) => {
+    const reader = createArchiveReader(({ tables }) => {
       told.push(...tables);
       return new Map([[7, [1, 0]]]);
     });

@@ -121,10 +121,21 @@ describe('looking for programs', () => {
     if (process.platform === 'linux') expect(error.hint).toContain('postgresql-client-18');
   });
 
-  it('says PROGRAM_MISSING where there is none at all, or only a broken one', async () => {
+  it('says that none is there, or only a broken one', async () => {
     const broken = install('usr/bin/pg_dump', '15.18');
     writeFileSync(broken, '#!/bin/sh\nexit 1\n');
     const error = await findTool(options({ serverMajor: 15 })).catch((e) => e);
-    expect(error.code).toBe('PROGRAM_MISSING');
+    expect(error).toMatchObject({ code: 'TOOL_TOO_OLD', status: 8 });
+    expect(error.message).toContain('there is none on this machine');
+    const any = await findTool(options({})).catch((e) => e);
+    expect(any.code).toBe('PROGRAM_MISSING');
+  });
+
+  it('takes a pg_bin_dir without the program for a wrong setting', async () => {
+    install('usr/lib/postgresql/15/bin/pg_dump', '15.18');
+    const pgBinDir = join(root, 'nothing here');
+    const error = await findTool(options({ serverMajor: 15, pgBinDir })).catch((e) => e);
+    expect(error).toMatchObject({ code: 'CONFIG_INVALID', status: 2 });
+    expect(error.message).toContain(`${pgBinDir} holds no pg_dump`);
   });
 });

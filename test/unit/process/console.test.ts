@@ -63,6 +63,17 @@ describe('what people read', () => {
     expect(opened.text()).toMatch(/^a step\n/);
   });
 
+  it('begins with what a part of the run is about, marks and hints too', () => {
+    const opened = open('normal');
+    sayAll({ ...opened, log: opened.log.about('a\nb', {}) });
+    const tag = '["a\\nb"] ';
+    expect(opened.text()).toBe(
+      ['a step', 'warning: a warning', 'error: the disk is full', 'hint: Free space.']
+        .map((line) => `${tag}${line}\n`)
+        .join(''),
+    );
+  });
+
   it('has no hint where there is none', () => {
     const opened = open('normal');
     opened.log.error(new HoldfastError('LOCKED', 'locked'));
@@ -93,6 +104,20 @@ describe('what the log file gets', () => {
       ['error', 'the disk is full'],
     ]);
     expect(opened.lines[0]?.[2]).toEqual({ fact: 1 });
+  });
+
+  it('has the facts of the part of the run in every line, with or without a name', () => {
+    const opened = open('normal');
+    const log = opened.log.about(null, { database: 'app' });
+    log.step('a step', { fact: 1 });
+    log.trace('a trace');
+    opened.log.step('of the whole run');
+    expect(opened.lines.map(([, , facts]) => facts)).toEqual([
+      { database: 'app', fact: 1 },
+      { database: 'app' },
+      {},
+    ]);
+    expect(opened.text()).toBe('a step\nof the whole run\n');
   });
 
   it('is for an error its code, status, facts and the cause with its stack', () => {

@@ -1,6 +1,6 @@
 import { Writable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { describeProgress, startProgress } from '../../../src/process/progress.ts';
+import { createProgressBoard, describeProgress } from '../../../src/process/progress.ts';
 
 /** A stream that keeps what is written, and a clock that goes when it is told. */
 function surroundings(isTTY: boolean) {
@@ -42,7 +42,7 @@ describe('what is told of long work', () => {
 describe('without a terminal', () => {
   it('a line is written every thirty seconds, however often bytes come', async () => {
     const { written, stream, clock, pass } = surroundings(false);
-    const progress = await startProgress({ title: 'dumping', totalBytes: 100e6, stream, clock });
+    const progress = await createProgressBoard({ stream, clock }).start('dumping', 100e6);
     for (let second = 0; second < 65; second += 1) {
       pass(1000);
       progress.add(1e6);
@@ -56,7 +56,7 @@ describe('without a terminal', () => {
 
   it('short work is not mentioned', async () => {
     const { written, stream, clock, pass } = surroundings(false);
-    const progress = await startProgress({ title: 'dumping', totalBytes: null, stream, clock });
+    const progress = await createProgressBoard({ stream, clock }).start('dumping', null);
     progress.add(1e9);
     pass(29_999);
     progress.add(1);
@@ -68,12 +68,7 @@ describe('without a terminal', () => {
 describe('on a terminal', () => {
   it('a bar is drawn, and cleared at the end with the cursor shown again', async () => {
     const { written, stream, clock, pass } = surroundings(true);
-    const progress = await startProgress({
-      title: 'dumping "a b"',
-      totalBytes: 4e6,
-      stream,
-      clock,
-    });
+    const progress = await createProgressBoard({ stream, clock }).start('dumping "a b"', 4e6);
     pass(2000);
     progress.add(2e6);
     await expect
@@ -90,9 +85,49 @@ describe('on a terminal', () => {
     expect(written).toHaveLength(atTheEnd);
   });
 
+  it('several pieces of work share one bar, which never goes back', async () => {
+    const { written, stream, clock, pass } = surroundings(true);
+    const board = createProgressBoard({ stream, clock });
+    const first = await board.start('dumping a', 2e6);
+    const second = await board.start('dumping b', 4e6);
+    pass(1000);
+    first.add(2e6);
+    await expect.poll(() => written.join('')).toContain('2 at once ████████░');
+    first.end();
+    pass(1000);
+    second.add(1e6);
+    await expect.poll(() => written.join('')).toContain('3.0 MB of about 6.0 MB');
+    expect(written.join('')).toContain(`dumping b ${'█'.repeat(12)}░`);
+    second.end();
+    const atTheEnd = written.length;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    expect(written).toHaveLength(atTheEnd);
+  });
+
+  it('makes room for a line, and comes back with the next bytes', async () => {
+    const { written, stream, clock, pass } = surroundings(true);
+    const board = createProgressBoard({ stream, clock });
+    const progress = await board.start('dumping', 4e6);
+    board.clear();
+    const cleared = written.length;
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    expect(written, 'nothing is drawn over the line').toHaveLength(cleared);
+    pass(1000);
+    progress.add(2e6);
+    expect(written.slice(cleared).join('')).toContain('2.0 MB of about 4.0 MB');
+    progress.end();
+  });
+
+  it('a title acts on no terminal', async () => {
+    const { written, stream, clock } = surroundings(true);
+    const progress = await createProgressBoard({ stream, clock }).start('a {value}\x1b[2J', 1);
+    expect(written.join('')).toContain('a {value}\\u001b[2J');
+    progress.end();
+  });
+
   it('an estimate that was too small only makes the bar full', async () => {
     const { written, stream, clock, pass } = surroundings(true);
-    const progress = await startProgress({ title: 'dumping', totalBytes: 1000, stream, clock });
+    const progress = await createProgressBoard({ stream, clock }).start('dumping', 1000);
     pass(1000);
     progress.add(5000);
     await expect.poll(() => written.join('')).toContain('5.0 kB, 5.0 kB/s');
@@ -103,7 +138,7 @@ describe('on a terminal', () => {
 
   it('without an estimate the bar stays empty and the numbers go on', async () => {
     const { written, stream, clock, pass } = surroundings(true);
-    const progress = await startProgress({ title: 'dumping', totalBytes: null, stream, clock });
+    const progress = await createProgressBoard({ stream, clock }).start('dumping', null);
     pass(1000);
     progress.add(5000);
     await expect.poll(() => written.join('')).toContain('5.0 kB, 5.0 kB/s');

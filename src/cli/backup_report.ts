@@ -1,0 +1,123 @@
+/** What scripts/backup_full.ts says of each database: lines, a table, and the JSON document. */
+
+import { type ExitStatus, exitStatus, type HoldfastError } from '../core/errors.ts';
+import { totalBytes } from '../core/manifest_sizes.ts';
+import { printable } from '../core/printable.ts';
+import { formatBytes, formatDuration } from '../core/units.ts';
+import type { AppliedRetention } from '../operations/apply_retention.ts';
+import type { BackupResult } from '../operations/backup_full.ts';
+import type { BackupReadiness } from '../operations/backup_readiness.ts';
+import { serverOf } from '../operations/backup_targets.ts';
+import type { ResolvedTarget } from '../postgres/connection.ts';
+import type { Log } from '../process/console.ts';
+import { errorDocument } from './error_document.ts';
+import { formatTable } from './table.ts';
+
+/** What became of one database. */
+export interface Outcome {
+  readonly status: ExitStatus;
+  /** Its entry in the JSON document. */
+  readonly json: object;
+  /** What became of it, for the table: label or error, stored size, duration. */
+  readonly cells: readonly [string, string, string];
+}
+
+function countOf(result: BackupResult): { tables: number | null; rows: number | null } {
+  const { tables } = result.manifest;
+  const rows = tables?.reduce((sum, table) => sum + table.rows, 0);
+  return { tables: tables?.length ?? null, rows: rows ?? null };
+}
+
+/** The outcome of a backup that is committed; without retention nothing is told of it. */
+export function backedUp(
+  target: ResolvedTarget,
+  result: BackupResult,
+  retention: AppliedRetention | null,
+): Outcome {
+  const { manifest, folder, warnings } = result;
+  const { label, cluster, database, tier, started_at, finished_at } = manifest;
+  const stored = totalBytes(manifest, 'stored');
+  const json = {
+    status: 'ok',
+    database,
+    server: serverOf(target),
+    cluster,
+    label,
+    tier,
+    folder,
+    started_at,
+    finished_at,
+    duration_seconds: manifest.duration_seconds,
+    database_bytes: manifest.database_bytes,
+    plain_bytes: totalBytes(manifest, 'plain'),
+    stored_bytes: stored,
+    ...countOf(result),
+    read_back: manifest.read_back.depth,
+    warnings,
+    retention,
+  };
+  const duration = formatDuration(manifest.duration_seconds);
+  return { status: exitStatus.done, json, cells: [label, formatBytes(stored), duration] };
+}
+
+/** The outcome of a database that failed, or that an interrupted run did not come to. */
+export function notBackedUp(target: ResolvedTarget, error: HoldfastError): Outcome {
+  const { database } = target;
+  const json = { status: 'failed', database, server: serverOf(target), ...errorDocument(error) };
+  return { status: error.status, json, cells: [`${error.code} (${error.status})`, '', ''] };
+}
+
+/** The outcome of a database of which `--test` says that a backup can be taken. */
+export function testedWell(test: BackupReadiness): Outcome {
+  const size = `about ${formatBytes(test.estimated_bytes)}`;
+  return {
+    status: exitStatus.done,
+    json: { status: 'ok', ...test },
+    cells: ['can be backed up', size, ''],
+  };
+}
+
+/** Tells that a backup is committed. */
+export function tellBackup(log: Log, result: BackupResult): void {
+  const { manifest } = result;
+  const stored = totalBytes(manifest, 'stored');
+  const { tables, rows } = countOf(result);
+  const counted = tables === null ? 'not counted' : `${tables} tables, ${rows} rows`;
+  for (const message of result.warnings) log.warn(message);
+  log.step(
+    `backed up ${manifest.database}: ${manifest.label}, ${formatBytes(stored)} of ` +
+      `${formatBytes(manifest.database_bytes)}, ${counted}, ` +
+      `${formatDuration(manifest.duration_seconds)}`,
+    { label: manifest.label, folder: result.folder, bytes: stored },
+  );
+}
+
+/** Tells what `--test` has found. */
+export function tellTest(log: Log, test: BackupReadiness): void {
+  const free = test.free_bytes === null ? '' : `, ${formatBytes(test.free_bytes)} free`;
+  for (const message of test.warnings) log.warn(message);
+  log.step(
+    `${test.database}: a backup can be taken. ${test.server}, PostgreSQL ${test.server_version}, ` +
+      `${formatBytes(test.database_bytes)}, about ${formatBytes(test.estimated_bytes)} to write` +
+      `${free}; ${test.pg_dump}`,
+  );
+}
+
+/**
+ * The table at the end of a run over several databases.
+ *
+ * @param names what the lines of each were told under
+ */
+export function tellSummary(
+  log: Log,
+  names: readonly string[],
+  outcomes: readonly Outcome[],
+  isTest: boolean,
+): void {
+  const rows = outcomes.map(({ cells }, index) => [printable(names[index] ?? ''), ...cells]);
+  const table = formatTable(['DATABASE', 'OUTCOME', 'SIZE', 'DURATION'], rows);
+  for (const line of table.trimEnd().split('\n')) log.step(line);
+  const good = outcomes.filter(({ status }) => status === exitStatus.done).length;
+  const done = isTest ? 'can be' : 'are';
+  log.step(`${good} of ${outcomes.length} databases ${done} backed up`);
+}

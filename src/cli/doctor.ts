@@ -1,0 +1,88 @@
+/** The command scripts/doctor.ts: what was found, the worst last, with what mends it. */
+
+import { styleText } from 'node:util';
+import {
+  doctorStatus,
+  type Finding,
+  type FindingLevel,
+  findingLevels,
+  inOrder,
+} from '../core/doctor.ts';
+import { printable, printableText } from '../core/printable.ts';
+import { redactPasswords } from '../core/secret.ts';
+import { formatCount } from '../core/units.ts';
+import { examine } from '../operations/doctor.ts';
+import type { SettingFact } from '../operations/doctor_settings.ts';
+import type { CommandResult, Invocation, OutputStream } from './command.ts';
+import { formatTable } from './table.ts';
+
+/** How a level is written and coloured: what is wrong is loud. */
+const marks: Readonly<
+  Record<FindingLevel, readonly [string, 'green' | 'cyan' | 'yellow' | 'red']>
+> = {
+  ok: ['ok', 'green'],
+  note: ['note', 'cyan'],
+  warning: ['warning', 'yellow'],
+  problem: ['PROBLEM', 'red'],
+};
+const levelWidth = 7;
+
+/** One finding: its line, and below it what mends it, on a line that can be copied. */
+function describeFinding(finding: Finding, checkWidth: number, stdout: OutputStream): string {
+  const { check, subject, level, message, mend } = finding;
+  const [word, style] = marks[level];
+  const padded = word.padEnd(levelWidth);
+  const mark = stdout.isTTY === true ? styleText(style, padded, { stream: stdout }) : padded;
+  const about = subject === '' ? '' : `${printable(subject)}: `;
+  const lines = [`${mark}  ${check.padEnd(checkWidth)}  ${about}${printableText(message)}`];
+  if (mend !== null) lines.push(`${' '.repeat(levelWidth)}  mend: ${printableText(mend)}`);
+  return redactPasswords(`${lines.join('\n')}\n`);
+}
+
+/** Where a setting was written, as people look for it. */
+function placeOf({ origin, written, file, line, alias_of: aliasOf }: SettingFact): string {
+  const alias = aliasOf === null ? '' : ` (also called ${aliasOf})`;
+  if (origin === 'default') return 'default';
+  if (file === null) return `${origin} ${written}${alias}`;
+  return `${file}${line === null ? '' : ` line ${line}`}, ${written}${alias}`;
+}
+
+/** The settings in effect; those that nobody has set only where details are wanted. */
+function describeSettings(settings: readonly SettingFact[], verbose: boolean): string {
+  const told = settings.filter(({ origin }) => verbose || origin !== 'default');
+  if (told.length === 0) return '';
+  const rows = told.map((fact) => [
+    fact.name,
+    fact.value === null ? '' : printable(String(fact.value)),
+    printable(placeOf(fact)),
+  ]);
+  return `${formatTable(['setting', 'value', 'from'], rows)}\n`;
+}
+
+function summary(findings: readonly Finding[]): string {
+  const count = (level: FindingLevel) => findings.filter((each) => each.level === level).length;
+  const [problems, warnings] = [count('problem'), count('warning')];
+  if (problems + warnings === 0) return 'Nothing is wrong.\n';
+  return `${formatCount(problems, 'problem')}, ${formatCount(warnings, 'warning')}.\n`;
+}
+
+/** Runs the command. */
+export async function doctorCommand(invocation: Invocation): Promise<CommandResult> {
+  const { context, flags, operands, world } = invocation;
+  const report = await examine(context, { named: operands, all: flags.all === true });
+  const quiet = flags.quiet === true;
+  const findings = inOrder(report.findings);
+  const told = quiet
+    ? findings.filter(({ level }) => level === 'warning' || level === 'problem')
+    : findings;
+  const checkWidth = Math.max(0, ...told.map(({ check }) => check.length));
+  const lines = told.map((each) => describeFinding(each, checkWidth, world.stdout));
+  const settings = quiet ? '' : describeSettings(report.settings, flags.verbose === true);
+  const end = quiet && told.length === 0 ? '' : summary(findings);
+  const status = doctorStatus(findings);
+  const counts = Object.fromEntries(
+    findingLevels.map((level) => [level, findings.filter((each) => each.level === level).length]),
+  );
+  const json = { exit_status: status, counts, findings, settings: report.settings };
+  return { status, json, text: `${settings}${lines.join('')}${end}` };
+}

@@ -1,0 +1,27 @@
+/** Keeps a backup from being removed while it is read. */
+
+import { whileReading } from '../catalog/in_use.ts';
+import type { Repository } from '../catalog/repository.ts';
+import { HoldfastError } from '../core/errors.ts';
+
+/**
+ * Reads a backup of the repository while no prune removes it.
+ *
+ * @param place its label and the key of its folder
+ * @throws HoldfastError BACKUP_NOT_FOUND when it was removed since it was found; LOCKED when it is
+ *   being removed for a minute already
+ */
+export function holdBackup<T>(
+  { storage, stateDir }: Pick<Repository, 'storage' | 'stateDir'>,
+  { label, folder }: { readonly label: string; readonly folder: string },
+  work: () => Promise<T>,
+): Promise<T> {
+  return whileReading(stateDir, label, async () => {
+    if ((await storage.children(folder)).length === 0) {
+      throw new HoldfastError('BACKUP_NOT_FOUND', `the backup ${label} was removed just now`, {
+        hint: 'list_backups.ts shows those that are there.',
+      });
+    }
+    return work();
+  });
+}

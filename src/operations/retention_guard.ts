@@ -1,0 +1,25 @@
+/** The error of a database whose retention a guard has stopped. */
+
+import { HoldfastError } from '../core/errors.ts';
+import { printable } from '../core/printable.ts';
+import { shellQuote } from '../core/quote.ts';
+import { type DatabasePlan, mayGo, type PrunePlan } from './prune_plan.ts';
+
+function guardError({ cluster, database, guards }: DatabasePlan): HoldfastError {
+  const which = `${shellQuote(database)} --cluster ${shellQuote(cluster)}`;
+  return new HoldfastError(
+    'RETENTION_GUARD',
+    `retention of ${printable(database)} is held back: ${guards.join('; ')}`,
+    {
+      hint:
+        `Look at scripts/prune_backups.ts ${printable(which)} --dry-run; ` +
+        'with --force in its place it is done.',
+      details: { cluster, database, guards },
+    },
+  );
+}
+
+/** One error for each database of a plan that is not carried out without a word. */
+export function guardErrors(plan: PrunePlan, force: boolean): HoldfastError[] {
+  return plan.databases.filter((database) => !mayGo(database, force)).map(guardError);
+}

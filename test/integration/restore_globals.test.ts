@@ -1,0 +1,89 @@
+/** Whatever way a restore goes: roles that exist, and all that is theirs, stay as they are. */
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startTestCluster, type TestCluster } from '../support/cluster.ts';
+import { jsonOf, openWorkbench, type Workbench } from '../support/workbench.ts';
+
+let cluster: TestCluster;
+let bench: Workbench;
+let label: string;
+
+beforeAll(async () => {
+  cluster = await startTestCluster();
+  bench = await openWorkbench(cluster);
+  await cluster.sql([
+    "CREATE ROLE app LOGIN PASSWORD 'of the backup' VALID UNTIL '2030-01-01'",
+    'CREATE ROLE readers',
+    'CREATE ROLE admins',
+    'CREATE ROLE gone LOGIN',
+    'GRANT readers TO app',
+    'GRANT admins TO app WITH ADMIN OPTION',
+    'GRANT gone TO app',
+    'GRANT readers TO gone',
+    "ALTER ROLE app SET work_mem = '5MB'",
+    "ALTER ROLE gone SET work_mem = '6MB'",
+    "COMMENT ON ROLE app IS 'of the backup'",
+    'CREATE DATABASE shop OWNER app',
+  ]);
+  await cluster.sql('CREATE TABLE goods AS SELECT 1 AS one', 'shop');
+  ({ label } = await bench.backUp('shop'));
+  // Since then a password was rotated, and rights were taken and given.
+  await cluster.sql([
+    "ALTER ROLE app PASSWORD 'rotated' VALID UNTIL 'infinity' NOINHERIT CONNECTION LIMIT 7",
+    'REVOKE admins FROM app',
+    'GRANT pg_monitor TO readers',
+    'ALTER ROLE app RESET work_mem',
+    "ALTER ROLE app SET statement_timeout = '9s'",
+    "COMMENT ON ROLE app IS 'of today'",
+  ]);
+});
+
+afterAll(async () => {
+  await cluster?.stop({ immediate: true });
+  await bench?.remove();
+});
+
+/** All that belongs to the roles and tablespaces of the server, but for those of one role. */
+async function globals(): Promise<Record<string, unknown>[]> {
+  const queries = [
+    `SELECT rolname, rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
+            rolconnlimit, rolpassword, rolvaliduntil::text, rolbypassrls,
+            shobj_description(oid, 'pg_authid') AS comment
+       FROM pg_authid WHERE rolname <> 'gone' ORDER BY 1`,
+    `SELECT roleid::regrole::text, member::regrole::text, grantor::regrole::text, admin_option
+       FROM pg_auth_members WHERE member::regrole::text <> 'gone'
+        AND roleid::regrole::text <> 'gone' ORDER BY 1, 2`,
+    `SELECT setrole::regrole::text, setconfig FROM pg_db_role_setting
+      WHERE setdatabase = 0 AND setrole::regrole::text <> 'gone' ORDER BY 1`,
+    'SELECT spcname, spcowner::regrole::text, spcacl::text, spcoptions FROM pg_tablespace ORDER BY 1',
+  ];
+  const rows = await Promise.all(queries.map((sql) => cluster.sql(sql)));
+  return rows.flat();
+}
+
+describe.each([[[]], [['--in-place']], [['--keep-going']]])('restored with %j', (way) => {
+  it('existing roles keep password, attributes, memberships, settings and comment', async () => {
+    const before = await globals();
+    const outcome = await bench.run('restore_backup', [label, '--force', '--json', ...way]);
+    expect(outcome.status, outcome.stderr).toBe(0);
+    expect(jsonOf(outcome)).toMatchObject({ roles_created: [], warnings: [] });
+    expect(await globals()).toEqual(before);
+  });
+
+  it('a role that is missing is told before and comes back; nobody else becomes its member', async () => {
+    await cluster.sql('DROP ROLE gone');
+    const before = await globals();
+    const plan = await bench.run('restore_backup', [label, '--dry-run', '--json', ...way]);
+    expect(jsonOf(plan)).toMatchObject({ plan: { roles_to_create: ['gone'] } });
+    expect(await cluster.sql("SELECT FROM pg_roles WHERE rolname = 'gone'")).toEqual([]);
+    const outcome = await bench.run('restore_backup', [label, '--force', '--json', ...way]);
+    expect(outcome.status, outcome.stderr).toBe(0);
+    expect(jsonOf(outcome)).toMatchObject({ roles_created: ['gone'] });
+    expect(await globals()).toEqual(before);
+    const members = await cluster.sql(
+      `SELECT roleid::regrole::text AS role, member::regrole::text AS member FROM pg_auth_members
+        WHERE roleid = 'gone'::regrole OR member = 'gone'::regrole`,
+    );
+    expect(members).toEqual([{ role: 'readers', member: 'gone' }]);
+  });
+});

@@ -1,0 +1,45 @@
+/** Backups with other bytes in them, for tests of what a restore makes of them. */
+
+import { createReadStream } from 'node:fs';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Manifest } from '../../src/core/manifest.ts';
+import { serializeManifest } from '../../src/core/manifest_codec.ts';
+import { sumsOf } from '../../src/core/sums.ts';
+import { readBack } from '../../src/pipeline/pipeline.ts';
+import { testEnvironment } from './cluster.ts';
+import type { TakenBackup } from './workbench.ts';
+
+/**
+ * A copy of a backup whose dump is another one, digests and manifest all correct.
+ *
+ * @param change of the stored bytes of the dump
+ * @returns the folder
+ */
+export async function tamperedBackup(
+  backup: TakenBackup,
+  folder: string,
+  change: (stored: Buffer) => Buffer,
+  more: Partial<Manifest> = {},
+): Promise<string> {
+  await rm(folder, { recursive: true, force: true });
+  await cp(backup.folder, folder, { recursive: true });
+  const dump = backup.manifest.files.find(({ role }) => role === 'dump');
+  if (dump === undefined) throw new Error('a backup without a dump');
+  const path = join(folder, dump.name);
+  await writeFile(path, change(await readFile(path)));
+  const signal = new AbortController().signal;
+  const { stored, plain } = await readBack({
+    body: createReadStream(path),
+    filters: dump.filters,
+    context: { environment: testEnvironment, threads: 1, signal },
+  });
+  const files = backup.manifest.files.map((file) =>
+    file === dump ? { ...file, stored, plain } : file,
+  );
+  const manifest = { ...backup.manifest, ...more, files };
+  const bytes = serializeManifest(manifest);
+  await writeFile(join(folder, 'manifest.json'), bytes);
+  await writeFile(join(folder, 'SHA256SUMS'), sumsOf(manifest, bytes));
+  return folder;
+}
