@@ -2,6 +2,7 @@
 # archive_command of a PostgreSQL server: puts one file of its WAL into the archive. The server calls
 # it in its data directory: wal_push PATH NAME. It ends with 0 when the file is safely there, with 1
 # in every other case; the server then tries again. Written by Holdfast setup_archiving.ts.
+# shellcheck disable=SC2015 # fail ends the run: A && B || fail says "unless both"
 set -u
 umask 077
 export LC_ALL=C
@@ -14,20 +15,26 @@ segment_bytes=@SEGMENT_BYTES@
 system_low=@SYSTEM_LOW@
 system_high=@SYSTEM_HIGH@
 level=@LEVEL@
-PATH=@PATH@
-export PATH
+export PATH=@PATH@
 
-temporary=
-compressor=
+take_over='After a failover or a move, on the new server: setup_archiving.ts take-over'
+data='' digest_file='' compressor='' flusher=''
 
 say() { printf 'wal_push: %s\n' "$*" >&2; }
 fail() {
   say "$@"
   exit 1
 }
+# Whatever ends this run: the status is 0 or 1, and nothing stays that was being written.
 clean_up() {
+  status=$?
+  trap '' HUP INT QUIT TERM
   [ -z "$compressor" ] || kill "$compressor" 2>/dev/null
-  [ -z "$temporary" ] || rm -f "$temporary"
+  if [ -n "$data$digest_file" ]; then
+    wait
+    rm -f "$data" "$digest_file"
+  fi
+  [ "$status" = 0 ] || exit 1
 }
 trap clean_up EXIT
 trap 'exit 1' HUP INT QUIT TERM
@@ -35,110 +42,134 @@ trap 'exit 1' HUP INT QUIT TERM
 # Whoever has claimed the archive may write. A clone of the server has the same system identifier.
 check_claim() {
   found=
-  IFS= read -r found <"$archive/claim.json" || [ -n "$found" ] ||
-    fail "$archive/claim.json cannot be read: nobody has claimed this archive, or it is not mounted"
+  IFS= read -r found 2>/dev/null <"$archive/claim.json" || [ -n "$found" ] ||
+    fail "$archive/claim.json cannot be read: the archive is not mounted, or nobody has claimed it"
   [ "$found" = "$claim" ] ||
-    fail "another server writes into this archive: $found. After a failover: setup_archiving.ts take-over"
-  [ "$(uname -n)" = "$host" ] ||
-    fail "this is $(uname -n), and the archive belongs to $host. After a failover: setup_archiving.ts take-over"
-  here=$(pwd -P)
-  [ "$here" = "$data_directory" ] ||
-    fail "called in $here, and the archive belongs to $data_directory. After a move: setup_archiving.ts take-over"
+    fail "another server has claimed this archive: $found. $take_over"
+}
+
+# Whether this is the server that the claim is about: its host and its data directory.
+check_place() {
+  here=
+  IFS= read -r here 2>/dev/null </proc/sys/kernel/hostname || here=$(uname -n)
+  [ "$here" = "$host" ] || fail "this is $here, and the archive belongs to $host. $take_over"
+  cd -P . && [ "$PWD" = "$data_directory" ] ||
+    fail "called in $PWD, and the archive belongs to $data_directory. $take_over"
 }
 
 # Compares the first page of a segment with its name and with the server that the archive is of.
+# check_header PATH NAME
 check_header() {
-  # shellcheck disable=SC2046 # ten numbers
-  set -- "$1" "$2" $(od -A n -t u4 -N 40 "$1" 2>/dev/null)
-  [ "$#" = 12 ] || fail "$2: $1 cannot be read, or is no segment of the WAL"
-  timeline=$((0x$(printf %.8s "$2")))
-  rest=${2#????????}
-  log=$((0x$(printf %.8s "$rest")))
-  rest=${rest#????????}
-  segment=$((0x$(printf %.8s "$rest")))
-  [ "$(($3 & 65535))" -ge 53248 ] || fail "$2: it does not begin with a page of the WAL"
-  { [ "$9" = "$system_low" ] && [ "${10}" = "$system_high" ]; } ||
-    fail "$2: it was written by another server (system identifier $((${10} * 4294967296 + $9)))"
-  [ "${11}" = "$segment_bytes" ] || fail "$2: segments of ${11} bytes, not of $segment_bytes"
-  [ "$4" = "$timeline" ] || fail "$2: it is of timeline $4"
-  { [ "$6" = "$log" ] && [ "$5" = "$((segment * segment_bytes))" ]; } ||
+  # shellcheck disable=SC2046 # ten numbers, and the size
+  set -- "$1" "$2" $(od -A n -v -t u4 -N 40 "$1" 2>/dev/null && wc -c <"$1")
+  [ "$#" = 13 ] || fail "$2: $1 cannot be read, or is no segment of the WAL"
+  [ "$(($3 & 65535))" -ge 53248 ] && [ "$(($3 >> 16 & 2))" = 2 ] ||
+    fail "$2: it does not begin with a page of the WAL"
+  [ "$9" = "$system_low" ] && [ "${10}" = "$system_high" ] ||
+    fail "$2: another server wrote it (system identifier $((${10} * 4294967296 + $9)))"
+  [ "${11}" = "$segment_bytes" ] || fail "$2: a segment of ${11} bytes, not of $segment_bytes"
+  [ "${13}" = "$segment_bytes" ] || fail "$2: $1 has ${13} bytes, not $segment_bytes"
+  rest=${digits#????????}
+  [ "$4" = "$((0x${digits%"$rest"}))" ] || fail "$2: it is of timeline $4"
+  [ "$6" = "$((0x${rest%????????}))" ] &&
+    [ "$5" = "$((0x${rest#????????} * segment_bytes))" ] ||
     fail "$2: it begins at another position than its name says"
-  bytes=$(wc -c <"$1") || fail "$2: $1 cannot be read"
-  [ "$bytes" -eq "$segment_bytes" ] || fail "$2: it has $bytes bytes, not $segment_bytes"
 }
 
-# The same content again is success; anything else is never an overwrite.
+# The same content again is success; anything else is never an overwrite. compare_stored PATH NAME
 compare_stored() {
   case $stored in
-    *.zst) zstd --decompress --quiet --stdout "$stored" 2>/dev/null | cmp -s - "$1" ;;
+    *.zst)
+      zstd --test --quiet "$stored" 2>/dev/null ||
+        fail "$2: the archive holds it damaged: move $stored away, and it is archived again"
+      zstd --decompress --quiet --stdout "$stored" 2>/dev/null | cmp -s - "$1"
+      ;;
     *) cmp -s "$stored" "$1" ;;
   esac || fail "$2: the archive holds other bytes under this name: $stored. Nothing was overwritten"
 }
 
-# A name for what is being written. What a killed run has left under such a name goes.
-begin_file() {
-  temporary=$folder/.$1.$$.tmp
-  for left in "$folder/.$1."*.tmp; do [ ! -f "$left" ] || rm -f "$left"; done
-}
-
-# link FINAL: gives what was written its name, unless something has that name already.
-link() {
-  sync "$temporary" || fail "$temporary cannot be brought to the disk"
-  ln "$temporary" "$1" 2>/dev/null || return 1
-  rm -f "$temporary"
-  temporary=
-}
-
-digest() {
+# compute_digest PATH NAME: of the plain bytes, as a line for sha256sum --check
+compute_digest() {
   if command -v openssl >/dev/null; then
-    set -- "$(openssl dgst -sha256 -r <"$1")"
+    digest=$(openssl dgst -sha256 -r <"$1")
   else
-    set -- "$(sha256sum <"$1")"
+    digest=$(sha256sum <"$1")
   fi
-  digest=${1%% *}
-  [ "${#digest}" = 64 ]
+  digest=${digest%% *}
+  [ "${#digest}" = 64 ] || fail "$2: its digest could not be computed"
+  printf '%s  %s\n' "$digest" "$2" >"$digest_file" ||
+    fail "$2: its digest could not be written (is the disk full?)"
 }
 
+# What killed runs have left of this file goes. begin NAME
+begin() {
+  if ! [ -d "$folder" ]; then
+    mkdir -p "$folder" && sync "$archive" || fail "$1: $folder cannot be made"
+  fi
+  for left in "$folder/.$1."*.tmp; do
+    writer=${left#"$folder/.$1."}
+    [ ! -f "$left" ] || kill -0 "${writer%%.*}" 2>/dev/null || rm -f "$left"
+  done
+  digest_file=$folder/.$1.$$.sha256.tmp
+}
+
+# The digest beside a file that is there already, where a killed run has left none. settle PATH NAME
+settle() {
+  compare_stored "$1" "$2"
+  if ! [ -e "$folder/$2.sha256" ]; then
+    begin "$2"
+    compute_digest "$1" "$2"
+    sync "$digest_file" && mv -f "$digest_file" "$folder/$2.sha256" ||
+      fail "$2: its digest could not be written"
+    digest_file=
+  fi
+  sync "$folder" || fail "$2: $folder cannot be brought to the disk"
+}
+
+# Compresses and, at the same time, looks at the header, computes the digest and brings that to the
+# disk. The hard link is the commit: of two who race, one finds the name taken. store PATH NAME
 store() {
-  path=$1
-  name=$2
-  if [ -e "$stored" ]; then
-    compare_stored "$path" "$name"
+  begin "$2"
+  data=$folder/.$2.$$.data.tmp
+  case $stored in
+    *.zst) zstd --compress "-$level" --quiet --stdout <"$1" >"$data" & ;;
+    *) cat <"$1" >"$data" & ;;
+  esac
+  compressor=$!
+  case $stored in *.zst) check_header "$1" "$2" ;; esac
+  compute_digest "$1" "$2"
+  sync "$digest_file" &
+  flusher=$!
+  wait "$compressor" || fail "$2: it could not be written into $folder (is the disk full?)"
+  compressor=
+  sync "$data" && wait "$flusher" || fail "$2: $folder cannot be brought to the disk"
+  check_claim
+  if ln "$data" "$stored" 2>/dev/null; then
+    mv -f "$digest_file" "$folder/$2.sha256" && sync "$folder" ||
+      fail "$2: $folder cannot be brought to the disk"
+    rm -f "$data" >/dev/null 2>&1 &
+    data='' digest_file=''
   else
-    [ -d "$folder" ] || mkdir -p "$folder" || fail "$name: $folder cannot be made"
-    begin_file "$name"
-    case $stored in
-      *.zst) zstd --compress "-$level" --quiet --stdout <"$path" >"$temporary" & ;;
-      *) cat <"$path" >"$temporary" & ;;
-    esac
-    compressor=$!
-    digest "$path" || fail "$name: its digest could not be computed"
-    wait "$compressor" || fail "$name: it could not be written into $folder (is the disk full?)"
-    compressor=
-    if link "$stored"; then
-      begin_file "$name.sha256"
-      printf '%s  %s\n' "$digest" "$name" >"$temporary" || fail "$name: its digest could not be written"
-      sync "$temporary" || fail "$name: its digest could not be brought to the disk"
-      mv -f "$temporary" "$folder/$name.sha256" || fail "$name: its digest could not be written"
-      temporary=
-    else
-      compare_stored "$path" "$name"
-    fi
+    [ -e "$stored" ] || fail "$2: $stored could not be made"
+    settle "$1" "$2"
   fi
-  sync "$folder" || fail "$name: $folder cannot be brought to the disk"
 }
 
-# What the server's own user can do here, proven by files that only it can have written.
+# What the server's own user can do here. The answer lies in the archive: that it appears there proves
+# that the server and whoever asked see the same one. --self-test TOKEN
 self_test() {
-  token=$1
-  case $token in *[!A-Za-z0-9]* | '') fail 'usage: wal_push --self-test TOKEN' ;; esac
-  path=$archive/.self-test-$token
-  printf '%s\n' "$(uname -n)" "$(pwd -P)" "$(id -u)" >"$path" && sync "$path" ||
-    fail "$path cannot be written by user $(id -un)"
-  zstd --compress --quiet --stdout <"$path" >"$path.zst" || fail 'zstd does not run'
-  digest "$path" || fail 'neither openssl nor sha256sum runs'
-  ln "$path" "$path.link" || fail "$archive takes no hard links"
-  rm -f "$path.zst" "$path.link"
+  case $1 in *[!A-Za-z0-9]* | '') fail 'usage: wal_push --self-test TOKEN' ;; esac
+  data=$archive/.self-test-$1.tmp
+  digest_file=$archive/.self-test-$1.zst.tmp
+  cd -P . || fail 'the current folder cannot be entered'
+  printf '%s\n' "$(uname -n)" "$(id -un 2>/dev/null || id -u)" "$PWD" >"$data" ||
+    fail "$(id) may not write into $archive"
+  zstd --compress "-$level" --quiet --stdout <"$data" >"$digest_file" || fail 'zstd does not run'
+  zstd --decompress --quiet --stdout <"$digest_file" | cmp -s - "$data" || fail 'cmp does not run'
+  [ "$(od -A n -v -t u4 -N 4 "$data" | wc -c)" -gt 0 ] || fail 'od does not run'
+  compute_digest "$data" self-test
+  sync "$data" "$archive" || fail "$archive cannot be brought to the disk"
+  ln "$data" "$archive/.self-test-$1" || fail "$archive takes no hard links"
 }
 
 main() {
@@ -147,24 +178,31 @@ main() {
     return
   fi
   [ "$#" = 2 ] || fail 'usage: wal_push PATH NAME, as archive_command calls it: wal_push %p %f'
-  case $2 in *[!0-9A-Za-z.]* | '' | .*) fail "not a name of a file of the WAL: $2" ;; esac
   [ -f "$1" ] || fail "$2: there is no file $1"
-  check_claim
   case $2 in
-    ????????????????????????.????????.backup | ????????.history)
+    ???????????????????????? | ????????????????????????.partial)
+      digits=${2%.partial}
+      folder=$archive/${digits%????????????????}
+      stored=$folder/$2.zst
+      ;;
+    ????????.history | ????????????????????????.????????.backup)
+      digits=${2%.history}
+      digits=${digits%.backup}
+      digits=${digits%.*}${digits#????????????????????????.}
       folder=$archive
       stored=$folder/$2
       ;;
-    ???????????????????????? | ????????????????????????.partial)
-      case ${2%.partial} in *[!0-9A-F]*) fail "not a name of a segment: $2" ;; esac
-      check_header "$1" "$2"
-      folder=$archive/$(printf %.8s "$2")
-      stored=$folder/$2.zst
-      ;;
-    *) fail "not a name of a file of the WAL: $2" ;;
+    *) digits=- ;;
   esac
-  store "$1" "$2"
+  case $digits in *[!0-9A-F]*) fail "not a name of a file of the WAL: $2" ;; esac
+  check_claim
+  check_place
+  if [ -e "$stored" ]; then
+    case $stored in *.zst) check_header "$1" "$2" ;; esac
+    settle "$1" "$2"
+  else
+    store "$1" "$2"
+  fi
 }
 
-main "$@" || exit 1
-exit 0
+main "$@"

@@ -70,9 +70,9 @@ export function temporaryPath(path: string): string {
 }
 
 /** Writes a small file under a new temporary name, fsynced. Nothing stays when that fails. */
-async function writeTemporary(path: string, bytes: Uint8Array): Promise<string> {
+async function writeTemporary(path: string, bytes: Uint8Array, mode = fileMode): Promise<string> {
   const temporary = temporaryPath(path);
-  const handle = await open(temporary, 'wx', fileMode);
+  const handle = await open(temporary, 'wx', mode);
   try {
     await handle.writeFile(bytes);
     await handle.sync();
@@ -88,10 +88,11 @@ async function writeTemporary(path: string, bytes: Uint8Array): Promise<string> 
 /**
  * Writes a small file whole or not at all, in the place of an older one if there is one.
  *
+ * @param mode of the file; {@link fileMode} unless told
  * @throws Node's errors
  */
-export async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
-  const temporary = await writeTemporary(path, bytes);
+export async function replaceFile(path: string, bytes: Uint8Array, mode?: number): Promise<void> {
+  const temporary = await writeTemporary(path, bytes, mode);
   try {
     await rename(temporary, path);
   } catch (error) {
