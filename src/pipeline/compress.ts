@@ -35,6 +35,11 @@ async function programOrStream(
   return { kind: 'stream', stream: createStream() };
 }
 
+/** Decompresses in this process, for what is too small or too short-lived for a program. */
+export function createZstdReader(): Transform {
+  return createZstdDecompress({ chunkSize });
+}
+
 function zstdFilter(level: number): Filter {
   return {
     spec: { name: 'zstd', level },
@@ -68,7 +73,7 @@ function zstdFilter(level: number): Filter {
       programOrStream(
         context,
         [{ name: 'zstd', args: ['--decompress', '--quiet', '--no-progress', '--stdout'] }],
-        () => createZstdDecompress({ chunkSize }),
+        createZstdReader,
       ),
   };
 }
