@@ -7,6 +7,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { replaceGenerated, sampleEnv, sampleYaml, settingsTable } from '../src/config/describe.ts';
+import { baseManifestSchemaText } from '../src/core/base_manifest_codec.ts';
 import { manifestSchemaText } from '../src/core/manifest_codec.ts';
 
 const projectDir = join(import.meta.dirname, '..');
@@ -23,6 +24,7 @@ const generators: Readonly<Record<string, (before: string) => string>> = {
   'holdfast.sample.yaml': sampleYaml,
   '.env.example': sampleEnv,
   'docs/reference/settings.md': (before) => replaceGenerated(before, settingsTable('all')),
+  'docs/schemas/base_manifest.schema.json': baseManifestSchemaText,
   'docs/schemas/manifest.schema.json': manifestSchemaText,
   'README.md': (before) => replaceGenerated(before, settingsTable('general')),
 };

@@ -4,12 +4,24 @@ import { HoldfastError } from './errors.ts';
 export const tiers = ['daily', 'weekly', 'monthly', 'manual'] as const;
 export type Tier = (typeof tiers)[number];
 
+/** The kinds of base backups: whole, or what has changed since another one (PostgreSQL 17+). */
+export const baseKinds = ['base', 'incr'] as const;
+export type BaseKind = (typeof baseKinds)[number];
+
 /** A label taken apart. It sorts by time and names one backup for ever. */
 export interface Label {
   readonly text: string;
   /** UTC start of the backup, to the second. */
   readonly startedAt: Date;
   readonly tier: Tier;
+}
+
+/** The label of a base backup taken apart. */
+export interface BaseLabel {
+  readonly text: string;
+  /** UTC start of the backup, to the second. */
+  readonly startedAt: Date;
+  readonly kind: BaseKind;
 }
 
 const labelPattern = /^(\d{8}T\d{6}Z)-([a-z]+)-([a-z0-9]{4})$/;
@@ -37,22 +49,32 @@ export function parseCompactTime(text: string): Date | null {
  *
  * @param random at least four random bytes
  */
-export function makeLabel(startedAt: Date, tier: Tier, random: Uint8Array): string {
+export function makeLabel(startedAt: Date, tier: Tier | BaseKind, random: Uint8Array): string {
   const suffix = [...random.subarray(0, 4)]
     .map((byte) => randomAlphabet[byte % randomAlphabet.length])
     .join('');
   return `${compactTime(startedAt)}-${tier}-${suffix}`;
 }
 
+/** A label in three parts, with whatever word in its middle. */
+function splitLabel(text: string): { readonly startedAt: Date; readonly word: string } | null {
+  const [, timeText = '', word = ''] = labelPattern.exec(text) ?? [];
+  const startedAt = parseCompactTime(timeText);
+  return startedAt === null ? null : { startedAt, word };
+}
+
 /** The parts of a label, or `null` when the text is none (a date that does not exist is none). */
 export function parseLabel(text: string): Label | null {
-  const match = labelPattern.exec(text);
-  if (match === null) return null;
-  const [, timeText = '', tierText] = match;
-  const tier = tiers.find((candidate) => candidate === tierText);
-  const startedAt = parseCompactTime(timeText);
-  if (tier === undefined || startedAt === null) return null;
-  return { text, startedAt, tier };
+  const parts = splitLabel(text);
+  const tier = tiers.find((candidate) => candidate === parts?.word);
+  return parts === null || tier === undefined ? null : { text, startedAt: parts.startedAt, tier };
+}
+
+/** Like {@link parseLabel}, for a base backup: a label of one kind is never one of the other. */
+export function parseBaseLabel(text: string): BaseLabel | null {
+  const parts = splitLabel(text);
+  const kind = baseKinds.find((candidate) => candidate === parts?.word);
+  return parts === null || kind === undefined ? null : { text, startedAt: parts.startedAt, kind };
 }
 
 /** Like {@link parseLabel}. @throws HoldfastError USAGE when the text is no label */
@@ -61,6 +83,17 @@ export function requireLabel(text: string): Label {
   if (label === null) {
     throw new HoldfastError('USAGE', `${JSON.stringify(text)} is not a backup's label`, {
       hint: 'A label looks like 20261121T020000Z-daily-k3f9; list_backups.ts shows them.',
+    });
+  }
+  return label;
+}
+
+/** Like {@link parseBaseLabel}. @throws HoldfastError USAGE when the text is no such label */
+export function requireBaseLabel(text: string): BaseLabel {
+  const label = parseBaseLabel(text);
+  if (label === null) {
+    throw new HoldfastError('USAGE', `${JSON.stringify(text)} is not a base backup's label`, {
+      hint: 'One looks like 20261121T020000Z-base-k3f9; list_backups.ts shows them.',
     });
   }
   return label;

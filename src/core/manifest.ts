@@ -5,6 +5,18 @@
 
 import { type Static, Type } from 'typebox';
 import { databasePropertiesSchema } from './database_properties.ts';
+import {
+  Bytes,
+  closed,
+  FileName,
+  Filter,
+  Measured,
+  Name,
+  Server,
+  Sha256,
+  Time,
+  Warning,
+} from './manifest_parts.ts';
 
 /** The format that this version writes. A larger one is refused on reading, never guessed at. */
 export const manifestFormat = 1;
@@ -13,28 +25,6 @@ export const manifestFormat = 1;
 export const manifestName = 'manifest.json';
 export const sumsName = 'SHA256SUMS';
 export const restoreScriptName = 'restore.sh';
-
-const closed = { additionalProperties: false } as const;
-const Time = Type.String({ pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d{3})?Z$' });
-const Bytes = Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER });
-const Sha256 = Type.String({ pattern: '^[0-9a-f]{64}$' });
-const Name = Type.String({ minLength: 1 });
-/** A file's name inside the backup's folder: never a path. */
-const FileName = Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$' });
-
-const Measured = Type.Object({ bytes: Bytes, sha256: Sha256 }, closed);
-
-/** A filter by its name, with what its mirror has to know. Nothing in it is ever executed. */
-const Filter = Type.Union([
-  Type.Object(
-    { name: Type.Literal('zstd'), level: Type.Integer({ minimum: 1, maximum: 19 }) },
-    closed,
-  ),
-  Type.Object(
-    { name: Type.Literal('gzip'), level: Type.Integer({ minimum: 1, maximum: 9 }) },
-    closed,
-  ),
-]);
 
 const File = Type.Object(
   {
@@ -67,24 +57,6 @@ const Table = Type.Object(
   },
   closed,
 );
-
-const Server = Type.Object(
-  {
-    version: Type.String(),
-    /** `server_version_num`, e.g. 150018. */
-    version_num: Type.Integer({ minimum: 90000 }),
-    /** A string, since it does not fit a JSON number. */
-    system_identifier: Type.String({ pattern: '^\\d{1,20}$' }),
-    wal_segment_bytes: Bytes,
-    timeline: Type.Integer({ minimum: 1 }),
-    /** Of the last WAL record when the backup began; on a standby, the last one replayed. */
-    lsn: Type.String({ pattern: '^[0-9A-F]{1,8}/[0-9A-F]{1,8}$' }),
-    in_recovery: Type.Boolean(),
-  },
-  closed,
-);
-
-const Warning = Type.Object({ code: Type.String(), message: Type.String() }, closed);
 
 /** The schema that is published as docs/schemas/manifest.schema.json. */
 export const manifestSchema = Type.Object(

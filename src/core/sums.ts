@@ -6,7 +6,7 @@
 
 import { createHash } from 'node:crypto';
 import { HoldfastError } from './errors.ts';
-import { type Manifest, manifestName } from './manifest.ts';
+import { manifestName } from './manifest.ts';
 
 /** One line of SHA256SUMS. */
 export interface Sum {
@@ -68,12 +68,20 @@ export function sha256Of(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
 
+/** What SHA256SUMS needs of a manifest, of whatever kind of backup. */
+export interface ListedFiles {
+  readonly files: readonly {
+    readonly name: string;
+    readonly stored: { readonly sha256: string };
+  }[];
+}
+
 /**
  * The SHA256SUMS that belongs to a manifest: its files in their order, then the manifest itself.
  *
  * @param manifestBytes the manifest as it is or will be stored
  */
-export function sumsOf(manifest: Manifest, manifestBytes: Uint8Array): string {
+export function sumsOf(manifest: ListedFiles, manifestBytes: Uint8Array): string {
   return formatSums([
     ...manifest.files.map(({ name, stored }) => ({ name, sha256: stored.sha256 })),
     { name: manifestName, sha256: sha256Of(manifestBytes) },

@@ -9,6 +9,7 @@ import { describePackage } from './tool_package.ts';
 /** The programs that are looked for. */
 export type ToolName =
   | 'initdb'
+  | 'pg_basebackup'
   | 'pg_ctl'
   | 'pg_dump'
   | 'pg_dumpall'
