@@ -39,8 +39,14 @@ function parseCheckName(name: string): CheckState | null {
   return kind === undefined || Number.isNaN(at.getTime()) ? null : { kind, at };
 }
 
-/** `full/a/b/label` → `checks/a/b/label`. */
+const baseFolderPattern = /^(incremental\/[^/]+)\/base(?=\/|$)/;
+
+/**
+ * `full/a/b/label` → `checks/a/b/label`; of a base backup, which is of no database,
+ * `incremental/a/base/label` → `incremental/a/checks/label`.
+ */
 export function checksOf(folder: string): string {
+  if (baseFolderPattern.test(folder)) return folder.replace(baseFolderPattern, '$1/checks');
   return `${checksFolder}${folder.slice(fullFolder.length)}`;
 }
 

@@ -137,6 +137,23 @@ export const generalTable = {
     example: '/usr/lib/postgresql/17/bin',
     path: true,
   },
+  base_backup_checkpoint: {
+    schema: { type: 'string', enum: ['fast', 'spread'] as const },
+    env: ['BASE_BACKUP_CHECKPOINT'],
+    default: 'fast',
+    description:
+      'How a base backup begins: with a checkpoint at once, a burst of writes on the server, or ' +
+      'spread over minutes.',
+    example: 'spread',
+  },
+  base_backup_max_rate_mb: {
+    schema: { type: 'integer', minimum: 1, maximum: 1024 },
+    env: ['BASE_BACKUP_MAX_RATE_MB'],
+    default: null,
+    defaultText: 'no limit',
+    description: 'The most that a base backup reads from the server, in MB (of 1024²) per second.',
+    example: 100,
+  },
   environment: {
     schema: { type: 'string', minLength: 1 },
     env: ['ENVIRONMENT'],

@@ -4,7 +4,7 @@
  */
 
 import { backupFolder, databaseFolder } from '../catalog/repository.ts';
-import { beginRun, forgetDeadRuns, removeStale, staleUnfinished } from '../catalog/runs.ts';
+import { beginRun } from '../catalog/runs.ts';
 import { toHoldfastError } from '../core/errors.ts';
 import type { Tier } from '../core/label.ts';
 import { type Manifest, type ManifestWarning, manifestName, sumsName } from '../core/manifest.ts';
@@ -24,6 +24,7 @@ import type { FolderWriter } from '../storage/storage.ts';
 import { buildManifest } from './backup_manifest.ts';
 import { readBackFiles } from './backup_read_back.ts';
 import { beginLabel } from './begin_label.ts';
+import { cleanUp } from './clean_up.ts';
 import type { RepositoryContext } from './context.ts';
 import {
   type DumpInput,
@@ -35,6 +36,7 @@ import {
 import { openDatabase } from './open_database.ts';
 import { type Preparation, prepareBackup } from './prepare_backup.ts';
 import { putRestoreScript } from './put_restore_script.ts';
+import { stopOnLostLock } from './stop_on_lost_lock.ts';
 
 /** Which backup, and how. */
 export interface BackupRequest {
@@ -52,32 +54,6 @@ export interface BackupResult {
   /** Its key in the repository. */
   readonly folder: string;
   readonly warnings: readonly string[];
-}
-
-/** What a signal, a lost lock or the failure of a sibling ends. */
-function stopOnLostLock(context: RepositoryContext, lock: DatabaseLock): AbortController {
-  const stop = new AbortController();
-  void lock.lost.then((error) => stop.abort(error));
-  context.signal.addEventListener('abort', () => stop.abort(context.signal.reason), { once: true });
-  return stop;
-}
-
-/** Removes what killed runs of this database have left. The lock says that none is running. */
-async function cleanUp(
-  context: RepositoryContext,
-  cluster: string,
-  database: string,
-): Promise<void> {
-  const { log } = context;
-  const { storage, stateDir } = context.repository;
-  const folder = databaseFolder(cluster, database);
-  const options = { storage, stateDir, folder, now: context.clock() };
-  const stale = await staleUnfinished(options);
-  await removeStale(storage, stateDir, stale);
-  await forgetDeadRuns(options);
-  for (const { folder: left } of stale) {
-    log.step(`removed ${left}, which a run that never ended has left`, { folder: left });
-  }
 }
 
 interface Written {
@@ -194,8 +170,9 @@ async function backupLocked(
   lock: DatabaseLock,
 ): Promise<BackupResult> {
   const { cluster, database } = prepared;
-  await cleanUp(context, cluster, database.name);
-  const { label, startedAt } = await beginLabel(context, cluster, database.name, request.tier);
+  const above = databaseFolder(cluster, database.name);
+  await cleanUp(context, above);
+  const { label, startedAt } = await beginLabel(context, above, request.tier);
   const key = backupFolder(cluster, database.name, label);
   const run = await beginRun({
     stateDir: context.repository.stateDir,

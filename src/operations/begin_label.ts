@@ -1,8 +1,7 @@
-/** Names a new backup so that it sorts after every older one of its database. */
+/** Names a new backup so that it sorts after every older one of its kind. */
 
 import { setTimeout as sleep } from 'node:timers/promises';
-import { databaseFolder } from '../catalog/repository.ts';
-import { makeLabel, parseLabel, type Tier } from '../core/label.ts';
+import { type BaseKind, makeLabel, parseBaseLabel, parseLabel, type Tier } from '../core/label.ts';
 import type { RepositoryContext } from './context.ts';
 
 /** A backup that begins. */
@@ -14,17 +13,20 @@ export interface BegunLabel {
 /**
  * Makes the label of a backup that begins now. A label tells the second: in the second of the last
  * backup it waits for the next one, since the tier would decide which of the two is the latest.
- * The lock on the database says that no other backup of it begins meanwhile.
+ * The lock on the database, or the server, says that no other backup of it begins meanwhile.
+ *
+ * @param folder the key of the folder that holds the backups of the database, or of the cluster
  */
 export async function beginLabel(
   context: RepositoryContext,
-  cluster: string,
-  database: string,
-  tier: Tier,
+  folder: string,
+  tier: Tier | BaseKind,
 ): Promise<BegunLabel> {
   const { clock, randomBytes, repository, signal } = context;
-  const labels = await repository.storage.children(databaseFolder(cluster, database));
-  const begun = labels.map((label) => parseLabel(label)?.startedAt.getTime());
+  const labels = await repository.storage.children(folder);
+  const begun = labels.map((label) =>
+    (parseLabel(label) ?? parseBaseLabel(label))?.startedAt.getTime(),
+  );
   const isTaken = (secondMs: number) => begun.includes(secondMs);
   let startedAt = clock();
   while (isTaken(startedAt.getTime() - startedAt.getMilliseconds())) {

@@ -37,6 +37,8 @@ export interface LockKey {
 const backupClass = 0x48_4f_4c_44;
 /** `HOLR`: a key space of its own, in the maintenance database. */
 const restoreClass = 0x48_4f_4c_52;
+/** `HOLB`: base backups, in the maintenance database. */
+const baseClass = 0x48_4f_4c_42;
 
 /** The lock of a backup: taken in a session of the database itself. */
 export function backupLockKey(database: string): LockKey {
@@ -45,6 +47,11 @@ export function backupLockKey(database: string): LockKey {
     objectId: 1,
     what: `database ${JSON.stringify(database)}`,
   };
+}
+
+/** The lock of a base backup: one of a server at a time. Taken in the maintenance database. */
+export function baseLockKey(): LockKey {
+  return { classId: baseClass, objectId: 1, what: 'the base backup of this server' };
 }
 
 /**

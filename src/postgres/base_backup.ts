@@ -90,18 +90,13 @@ export function baseBackupWarnings(stderr: string): string[] {
   });
 }
 
-/** Whether the cluster has tablespaces, which standard output cannot take. */
-export function needsFolder(stderr: string): boolean {
-  return /can only write single tablespace to stdout/.test(stderr);
-}
-
 /**
  * Why the server gives no increment, in its own words, where a whole backup can be taken instead;
  * `null` for any other failure.
  */
 export function whyNoIncrement(stderr: string): string | null {
   const match =
-    /(WAL summaries are required on .*|incremental backups cannot be taken unless .*|WAL summarization is not progressing.*|server does not support incremental backup.*|timeline \d+ found in manifest, but not in this server's history.*|manifest requires WAL from .*|expected (?:previous backup|system identifier).*|(?:backup )?manifest system identifier is .*)/.exec(
+    /(WAL summaries are required on .*|incremental backups cannot be taken unless .*|WAL summarization is not progressing.*|server does not support incremental backup.*|timeline \d+ found in manifest, but not in this server's history.*|manifest requires WAL from .*|expected (?:previous backup|system identifier).*|system identifier in backup manifest is .*)/.exec(
       stderr,
     );
   return match?.[1]?.trim() ?? null;
@@ -133,7 +128,7 @@ const rules: readonly Rule[] = [
       code: 'DATABASE_AUTH',
       hint:
         'Base backups connect to the word "replication" as their database: add a line such as ' +
-        `"local replication ${role} peer" or "host replication ${role} <address> scram-sha-256" ` +
+        `"local replication ${quoteIdentifier(role)} peer" (or "host …" with its address) ` +
         'to pg_hba.conf, and reload.',
     }),
   ],
@@ -166,6 +161,10 @@ const rules: readonly Rule[] = [
       'DATABASE_REFUSED',
       'Set full_page_writes = on on the primary and CHECKPOINT; there, then take it again.',
     ),
+  ],
+  [
+    /can only write single tablespace to stdout/,
+    fixed('DATABASE_REFUSED', 'A tablespace was created just now: take the backup again.'),
   ],
   [
     /build does not support compression|could not set compression/,
