@@ -11,6 +11,22 @@ import { isSegmentSize, type Lsn } from './lsn.ts';
 export const segmentHeaderBytes = 40;
 /** The first page of a segment has the long header. */
 const longHeaderFlag = 0x0002;
+/** A page that begins within a record. */
+const continuedFlag = 0x0001;
+
+/** Which major version of the server writes a magic number (XLOG_PAGE_MAGIC of its releases). */
+const majorOfMagic: ReadonlyMap<number, number> = new Map([
+  [0xd10d, 14],
+  [0xd110, 15],
+  [0xd113, 16],
+  [0xd116, 17],
+  [0xd118, 18],
+]);
+
+/** The major version of the server that wrote a segment, or `null` where it is not known. */
+export function majorOfSegment({ magic }: Pick<SegmentHeader, 'magic'>): number | null {
+  return majorOfMagic.get(magic) ?? null;
+}
 
 /** Whose segment it is, and which. */
 export interface SegmentHeader {
@@ -21,6 +37,10 @@ export interface SegmentHeader {
   readonly pageAddress: Lsn;
   readonly systemIdentifier: string;
   readonly segmentBytes: number;
+  /** Of each page of the WAL: 8192 unless the server was built otherwise. */
+  readonly pageBytes: number;
+  /** So many bytes of a record that began in an earlier segment follow; 0 for none. */
+  readonly continuedBytes: number;
 }
 
 /**
@@ -44,5 +64,7 @@ export function parseSegmentHeader(bytes: Uint8Array): SegmentHeader {
     pageAddress: view.getBigUint64(8, true),
     systemIdentifier: view.getBigUint64(24, true).toString(),
     segmentBytes,
+    pageBytes: view.getUint32(36, true),
+    continuedBytes: (view.getUint16(2, true) & continuedFlag) === 0 ? 0 : view.getUint32(16, true),
   };
 }

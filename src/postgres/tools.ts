@@ -14,8 +14,12 @@ export type ToolName =
   | 'pg_dump'
   | 'pg_dumpall'
   | 'pg_restore'
+  | 'pg_waldump'
   | 'pgbench'
   | 'psql';
+
+/** Those that come with the server's package. */
+const serverTools: ReadonlySet<ToolName> = new Set(['initdb', 'pg_ctl', 'pg_waldump']);
 
 /** One program of one version. */
 export interface Tool {
@@ -168,7 +172,7 @@ export async function findTool(options: FindToolsOptions): Promise<Tool> {
   const wanted = options.minimumMajor ?? options.serverMajor;
   const place = pgBinDir == null ? 'on this machine' : `in ${pgBinDir} (setting pg_bin_dir)`;
   const os = await readOsRelease(root);
-  const kind = program === 'initdb' || program === 'pg_ctl' ? 'server' : 'client';
+  const kind = serverTools.has(program) ? 'server' : 'client';
   const mend = describePackage({ os, platform: process.platform, kind, major: wanted ?? null });
   const hint = pgBinDir == null ? mend : `Correct or unset pg_bin_dir; else: ${mend}`;
   if (wanted === undefined) {
