@@ -4,6 +4,7 @@
 # when it is surely not in the archive, and with 126 or above when that cannot be told: with 1 the
 # server takes it for the end of the WAL. `wal_fetch --end` (recovery_end_command) removes what was
 # unpacked ahead. Written by Holdfast.
+# shellcheck disable=SC2016 # a $ in a name stays a $
 # shellcheck disable=SC2015 # give_up ends the run: A && B || give_up says "unless both"
 set -u
 umask 077
@@ -80,7 +81,7 @@ is_segment() {
 
 # unpack NAME FILE: zstd tells a flipped bit and a cut end, the header a mistaken file.
 unpack() {
-  zstd --decompress --quiet --stdout "$archive/${1%????????????????}/$1.zst" >"$2" 2>/dev/null &&
+  zstd --decompress --quiet --stdout "$archive/${1%????????????????}/$1.zst" 2>/dev/null >"$2" &&
     is_segment "$2" "$1"
 }
 
@@ -206,7 +207,7 @@ fetch_file() {
 copy_file() {
   [ -e "$1" ] || return 1
   temporary=$2.wal_fetch
-  cat <"$1" >"$temporary" 2>/dev/null || return 1
+  cat 2>/dev/null <"$1" >"$temporary" || return 1
   expected=
   if IFS= read -r expected 2>/dev/null <"$1.sha256"; then
     if command -v openssl >/dev/null; then

@@ -2,6 +2,7 @@
 # archive_command of a PostgreSQL server: puts one file of its WAL into the archive. The server calls
 # it in its data directory: wal_push PATH NAME. It ends with 0 when the file is safely there, with 1
 # in every other case; the server then tries again. Written by Holdfast setup_archiving.ts.
+# shellcheck disable=SC2016 # a $ in a name stays a $
 # shellcheck disable=SC2015 # fail ends the run: A && B || fail says "unless both"
 set -u
 umask 077
@@ -70,7 +71,9 @@ check_header() {
   [ "${11}" = "$segment_bytes" ] || fail "$2: a segment of ${11} bytes, not of $segment_bytes"
   [ "${13}" = "$segment_bytes" ] || fail "$2: $1 has ${13} bytes, not $segment_bytes"
   rest=${digits#????????}
-  [ "$4" = "$((0x${digits%"$rest"}))" ] || fail "$2: it is of timeline $4"
+  # The first segment of a timeline is a copy of its parent's up to the switch (XLogFileCopy): its
+  # first page tells the older timeline.
+  [ "$4" -ge 1 ] && [ "$4" -le "$((0x${digits%"$rest"}))" ] || fail "$2: it is of timeline $4"
   [ "$6" = "$((0x${rest%????????}))" ] &&
     [ "$5" = "$((0x${rest#????????} * segment_bytes))" ] ||
     fail "$2: it begins at another position than its name says"

@@ -1,0 +1,330 @@
+# wal_push, as archive_command calls it; run under sh, or under the shell that HOLDFAST_TEST_SHELL
+# names.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+  source "$BATS_TEST_DIRNAME/../support/wal_hooks.bash"
+  make_places
+  hook="$place/wal_push"
+  render_push "$hook"
+  printf '%s\n' "$(claim_line)" >"$archive/claim.json"
+  stored="$archive/00000001/$first.zst"
+}
+
+# push PATH NAME
+push() { run "$shell" "$hook" "$@"; }
+
+# The plain bytes in the archive, and the digest beside them, are those of the file.
+assert_stored() {
+  zstd --decompress --quiet --stdout "$archive/00000001/$2.zst" | cmp - "$1"
+  [ "$(cat "$archive/00000001/$2.sha256")" = "$(sha256sum <"$1" | cut -c 1-64)  $2" ]
+}
+
+assert_refused() {
+  [ "$status" = 1 ]
+  [[ $output == "wal_push: "*"$1"* ]]
+  [ -z "$(find "$archive" -name "0*.zst" -o -name '*.sha256')" ]
+  assert_nothing_unfinished
+}
+
+assert_nothing_unfinished() { wait_until no_unfinished; }
+no_unfinished() { [ -z "$(unfinished)" ]; }
+
+@test "a segment is stored compressed, with its digest beside it, for the owner alone" {
+  make_segment "pg_wal/$first" "$first"
+  push "pg_wal/$first" "$first"
+  [ "$status" = 0 ]
+  [ -z "$output" ]
+  assert_stored "pg_wal/$first" "$first"
+  assert_nothing_unfinished
+  [ "$(stat -c %a "$stored")" = 600 ]
+  [ "$(stat -c %a "$archive/00000001")" = 700 ]
+  [ ! -e x ]
+  # The path may be absolute too, and a second segment follows.
+  make_segment "pg_wal/$second" "$second"
+  push "$pgdata/pg_wal/$second" "$second"
+  [ "$status" = 0 ]
+  assert_stored "pg_wal/$second" "$second"
+}
+
+@test "segments of 1 MB and of 64 MB, with the names that such servers give them" {
+  local name=00000002000000010000003F
+  render_push "$hook" $((64 * megabyte))
+  make_segment seg "$name" $((64 * megabyte))
+  push seg "$name"
+  [ "$status" = 0 ]
+  zstd --decompress --quiet --stdout "$archive/00000002/$name.zst" | cmp - seg
+  # A segment that ends its log of 4 GB by 1 MB segments.
+  name=000000010000000A00000FFF
+  render_push "$hook"
+  make_segment seg "$name"
+  push seg "$name"
+  [ "$status" = 0 ]
+  assert_stored seg "$name"
+}
+
+@test "history, backup and partial files" {
+  printf '1\t0/3000000\tno recovery target specified\n' >00000002.history
+  push 00000002.history 00000002.history
+  [ "$status" = 0 ]
+  cmp 00000002.history "$archive/00000002.history"
+  (cd "$archive" && sha256sum --check --quiet 00000002.history.sha256)
+  printf 'START WAL LOCATION: 0/2000028\n' >"$second.00000028.backup"
+  push "$second.00000028.backup" "$second.00000028.backup"
+  [ "$status" = 0 ]
+  cmp "$second.00000028.backup" "$archive/$second.00000028.backup"
+  make_segment "$third.partial" "$third"
+  push "$third.partial" "$third.partial"
+  [ "$status" = 0 ]
+  zstd --decompress --quiet --stdout "$archive/00000001/$third.partial.zst" | cmp - "$third.partial"
+  [ ! -e "$archive/00000001/$third.zst" ]
+  # The same again is done; another history of the same timeline is refused.
+  push 00000002.history 00000002.history
+  [ "$status" = 0 ]
+  printf '1\t0/4000000\tno recovery target specified\n' >00000002.history
+  push 00000002.history 00000002.history
+  [ "$status" = 1 ]
+  [[ $output == *'holds other bytes'* ]]
+}
+
+@test "the same content again is success, also where the first run was killed before its digest" {
+  make_segment seg "$first"
+  push seg "$first"
+  local before
+  before=$(stat -c '%i %Y' "$stored")
+  push seg "$first"
+  [ "$status" = 0 ]
+  [ -z "$output" ]
+  rm "$archive/00000001/$first.sha256"
+  push seg "$first"
+  [ "$status" = 0 ]
+  assert_stored seg "$first"
+  [ "$(stat -c '%i %Y' "$stored")" = "$before" ]
+  assert_nothing_unfinished
+}
+
+@test "other content under the same name is refused loudly and never overwrites" {
+  make_segment seg "$first"
+  push seg "$first"
+  local before
+  before=$(sha256sum "$stored")
+  make_segment other "$first" "$megabyte" "$system" 'another seed'
+  push other "$first"
+  [ "$status" = 1 ]
+  [[ $output == *"holds other bytes under this name"*"Nothing was overwritten"* ]]
+  [ "$(sha256sum "$stored")" = "$before" ]
+  assert_stored seg "$first"
+  # What is stored and cannot be read any more is told as damaged.
+  truncate --size=-100 "$stored"
+  push seg "$first"
+  [ "$status" = 1 ]
+  [[ $output == *'holds it damaged'* ]]
+  poke "$stored" 0 00000000
+  push seg "$first"
+  [ "$status" = 1 ]
+  [[ $output == *'holds it damaged'* ]]
+  # Moved away, it is archived again.
+  mv "$stored" "$place/damaged"
+  push seg "$first"
+  [ "$status" = 0 ]
+  assert_stored seg "$first"
+}
+
+@test "nonsense ends with 1 and writes nothing" {
+  make_segment seg "$first"
+  push
+  assert_refused usage
+  push seg
+  assert_refused usage
+  push seg "$first" more
+  assert_refused usage
+  push missing "$first"
+  assert_refused 'no file'
+  push pg_wal "$first"
+  assert_refused 'no file'
+  local name
+  for name in '' . .. x "../$first" "${first}0" "${first%1}g" 0000000100000000000000\$\( -n \
+    "$first.part" "$first.backup" "$first.0000002.backup" "$first.0000002x.backup" \
+    "$first..0000028.backup" 0000000x.history 00000.02.history .history "00000001000000000000/../"; do
+    push seg "$name"
+    assert_refused 'not a name'
+  done
+}
+
+@test "what does not fit the header of the segment is refused" {
+  make_segment seg "$first"
+  push seg 000000020000000000000001
+  assert_refused 'of timeline 1'
+  push seg "$second"
+  assert_refused 'another position'
+  push seg 000000010000000100000001
+  assert_refused 'another position'
+  make_segment seg "$first" "$megabyte" "$other_system"
+  push seg "$first"
+  assert_refused "another server wrote it (system identifier $other_system)"
+  make_segment seg 000000010000000000000001 $((16 * megabyte))
+  push seg "$first"
+  assert_refused 'a segment of 16777216 bytes'
+  make_segment seg "$first"
+  poke seg 0 0000
+  push seg "$first"
+  assert_refused 'does not begin with a page'
+  make_segment seg "$first"
+  poke seg 2 0000
+  push seg "$first"
+  assert_refused 'does not begin with a page'
+  make_segment seg "$first"
+  truncate --size=-1 seg
+  push seg "$first"
+  assert_refused "has 1048575 bytes, not $megabyte"
+  truncate --size=20 seg
+  push seg "$first"
+  assert_refused 'no segment of the WAL'
+  : >seg
+  push seg "$first"
+  assert_refused 'no segment of the WAL'
+  head -c "$megabyte" /dev/zero >seg
+  push seg "$first"
+  assert_refused 'does not begin with a page'
+}
+
+@test "without the claim, or with that of another, nothing is written" {
+  make_segment seg "$first"
+  rm "$archive/claim.json"
+  push seg "$first"
+  assert_refused 'not mounted, or nobody has claimed it'
+  : >"$archive/claim.json"
+  push seg "$first"
+  assert_refused 'not mounted, or nobody has claimed it'
+  printf '%s\n' "$(claim_line '' '' other)" >"$archive/claim.json"
+  push seg "$first"
+  assert_refused 'another server has claimed this archive'
+  [[ $output == *'setup_archiving.ts take-over'* ]]
+  claim_line >"$archive/claim.json"
+  push seg "$first"
+  [ "$status" = 0 ]
+}
+
+@test "another host, or another data directory, is refused: that is how a clone is kept out" {
+  make_segment seg "$first"
+  local theirs
+  theirs=$(claim_line 'not this host')
+  render_push "$hook" "$megabyte" "$theirs"
+  printf '%s\n' "$theirs" >"$archive/claim.json"
+  push seg "$first"
+  assert_refused 'belongs to not this host'
+  render_push "$hook"
+  claim_line >"$archive/claim.json"
+  mkdir "$place/clone"
+  cp seg "$place/clone/"
+  cd "$place/clone"
+  push seg "$first"
+  assert_refused "called in $(pwd -P)"
+  # A link to the data directory is the data directory.
+  ln -s "$pgdata" "$place/link"
+  cd "$place/link"
+  push seg "$first"
+  [ "$status" = 0 ]
+}
+
+@test "a claim that moves while a segment is written keeps it out" {
+  make_segment seg "$first"
+  mkdir "$place/bin"
+  # The program that compresses takes long enough for the claim to move.
+  cat >"$place/bin/zstd" <<PROGRAM
+#!/bin/sh
+printf '%s\n' 'another' >'${archive//\'/\'\\\'\'}/claim.json'
+exec $(command -v zstd) "\$@"
+PROGRAM
+  chmod 755 "$place/bin/zstd"
+  PATH="$place/bin:$PATH" render_push "$hook"
+  push seg "$first"
+  assert_refused 'another server has claimed this archive'
+}
+
+@test "a disk that is full leaves neither a segment nor a part of one" {
+  make_segment seg "$first"
+  run "$shell" -c 'ulimit -f 100; exec "$0" "$@"' "$shell" "$hook" seg "$first"
+  [ "$status" = 1 ]
+  [ ! -e "$stored" ]
+  assert_nothing_unfinished
+  push seg "$first"
+  [ "$status" = 0 ]
+  assert_stored seg "$first"
+}
+
+@test "a folder that cannot be written is told" {
+  make_segment seg "$first"
+  : >"$archive/00000001"
+  push seg "$first"
+  [ "$status" = 1 ]
+  [[ $output == *"$archive/00000001 cannot be made"* ]]
+}
+
+# A zstd that writes a part and then waits: the run is in the middle of its segment.
+slow_zstd() {
+  mkdir "$place/bin"
+  cat >"$place/bin/zstd" <<'PROGRAM'
+#!/bin/sh
+head -c 1000
+exec sleep 600
+PROGRAM
+  chmod 755 "$place/bin/zstd"
+  PATH="$place/bin:$PATH" render_push "$place/slow"
+}
+has_part() { [ -n "$(find "$archive" -name '*.data.tmp' -size +0)" ]; }
+
+@test "ended by a signal in the middle it ends with 1 and takes away what it has begun" {
+  make_segment seg "$first"
+  slow_zstd
+  local signal
+  for signal in TERM INT QUIT HUP; do
+    "$node" "$checkout/test/support/signalled.ts" "$signal" "$archive" "$shell" "$place/slow" \
+      seg "$first" >"$place/ended"
+    [ "$(cat "$place/ended")" = 1 ]
+    [ ! -e "$stored" ]
+    no_unfinished
+  done
+  push seg "$first"
+  [ "$status" = 0 ]
+  assert_stored seg "$first"
+}
+
+@test "killed without a word it leaves nothing that looks like a segment, and the next run tidies" {
+  make_segment seg "$first"
+  slow_zstd
+  run "$node" "$checkout/test/support/signalled.ts" -KILL "$archive" "$shell" "$place/slow" \
+    seg "$first"
+  [ ! -e "$stored" ]
+  has_part
+  push seg "$first"
+  [ "$status" = 0 ]
+  assert_stored seg "$first"
+  assert_nothing_unfinished
+}
+
+@test "the self-test proves who runs it where, and takes no other word than a token" {
+  run "$shell" "$hook" --self-test k3f9
+  [ "$status" = 0 ]
+  [ "$(cat "$archive/.self-test-k3f9")" = "$(uname -n)
+$(id -un)
+$pgdata" ]
+  rm "$archive/.self-test-k3f9"
+  no_unfinished
+  run "$shell" "$hook" --self-test '../x'
+  [ "$status" = 1 ]
+  run "$shell" "$hook" --self-test ''
+  [ "$status" = 1 ]
+  rm -r "$archive"
+  run "$shell" "$hook" --self-test k3f9
+  [ "$status" = 1 ]
+  [[ $output == *'may not write into'* ]]
+}
+
+@test "rendered it is clean under shellcheck, whatever stands in the values" {
+  command -v shellcheck >/dev/null || return 0
+  shellcheck "$hook"
+  render_push "$hook" "$megabyte" "$(claim_line "h'\$(x)\`y\`" '/a "b" \ c')"
+  shellcheck "$hook"
+}
