@@ -26,7 +26,8 @@ export interface BackupFacts {
   readonly finishedAt: Date;
   readonly durationSeconds: number;
   readonly files: readonly ManifestFile[];
-  readonly reading: ArchiveReading;
+  /** `null` where nobody looked into the dump. */
+  readonly reading: ArchiveReading | null;
   readonly warnings: readonly ManifestWarning[];
   readonly readBack: Manifest['read_back'];
 }
@@ -36,10 +37,10 @@ export interface BackupFacts {
  * the stream could not be understood to its end, since half a list would lie.
  */
 function manifestTables(
-  reading: ArchiveReading,
+  reading: ArchiveReading | null,
   roots: DatabaseFacts['partitionRoots'],
 ): ManifestTable[] | null {
-  if (reading.problem !== null) return null;
+  if (reading === null || reading.problem !== null) return null;
   return reading.tables.map(({ oid, schema, name, rows, bytes, sha256 }) => {
     const root = roots.get(oid);
     return { schema, name, ...(root === undefined ? {} : { root }), rows, bytes, sha256 };
@@ -59,7 +60,7 @@ export function buildManifest(facts: BackupFacts): Manifest {
     pg_dump: {
       version: pgDump.version,
       major: pgDump.major,
-      archive: reading.header?.version ?? 'unknown',
+      archive: reading?.header?.version ?? 'unknown',
     },
     cluster: facts.cluster,
     host: facts.host,
@@ -80,7 +81,7 @@ export function buildManifest(facts: BackupFacts): Manifest {
     database_bytes: database.bytes,
     files: [...facts.files],
     tables: manifestTables(reading, database.partitionRoots),
-    large_objects: reading.largeObjects,
+    large_objects: reading?.largeObjects ?? null,
     relations: { ...database.relations },
     warnings: [...facts.warnings],
     read_back: facts.readBack,

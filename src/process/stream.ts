@@ -5,7 +5,7 @@
 
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { FileHandle } from 'node:fs/promises';
-import type { Readable, Writable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import { HoldfastError } from '../core/errors.ts';
 import { followFile } from './follow_file.ts';
 import type { OsUser } from './user.ts';
@@ -27,6 +27,12 @@ export interface ChildOptions {
    * process. Open for reading too: {@link DataChild.stdout} reads them from there.
    */
   readonly output?: FileHandle | undefined;
+  /**
+   * The standard input of another child: the kernel carries to it what this one prints, and nothing
+   * of it comes through this process. It is handed over, so that the other child sees the end when
+   * this one ends; {@link DataChild.stdout} is empty.
+   */
+  readonly into?: Writable | undefined;
   /** Runs the program as this user; only root can. */
   readonly user?: OsUser | undefined;
 }
@@ -54,9 +60,10 @@ export interface DataChild {
 /** What a child prints, whichever way it goes. */
 function stdoutOf(
   child: { readonly stdout: Readable | null },
-  output: FileHandle | undefined,
+  { output, into }: ChildOptions,
   exited: Promise<ChildExit>,
 ): Readable {
+  if (into !== undefined) return Readable.from([]);
   if (output !== undefined) return followFile(output, exited);
   if (child.stdout === null) throw new HoldfastError('UNEXPECTED', 'a child without its stdout');
   return child.stdout;
@@ -88,15 +95,17 @@ export function startChild(
   args: readonly string[],
   options: ChildOptions,
 ): DataChild {
-  const { output } = options;
+  const { output, into } = options;
   const child = spawn(program, [...args], {
     env: { ...options.environment },
     // A group of its own: Ctrl-C reaches this process alone, which then ends its children in order.
     detached: true,
-    stdio: ['pipe', output?.fd ?? 'pipe', 'pipe'],
+    stdio: ['pipe', into ?? output?.fd ?? 'pipe', 'pipe'],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.user === undefined ? {} : { uid: options.user.uid, gid: options.user.gid }),
   }) as ChildProcessByStdio<Writable, Readable | null, Readable>;
+  // Closed here without shutting it down: from now on the child alone has this end.
+  into?.destroy();
   const stderrTail = collectStderr(child.stderr, options.onStderrLine);
   let ended = false;
   let killTimer: NodeJS.Timeout | undefined;
@@ -136,7 +145,7 @@ export function startChild(
     program,
     pid: child.pid,
     stdin: child.stdin,
-    stdout: stdoutOf(child, output, exited),
+    stdout: stdoutOf(child, options, exited),
     stderrTail,
     exited,
     async end() {

@@ -2,10 +2,11 @@ import { createWriteStream } from 'node:fs';
 import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as pause } from 'node:timers/promises';
-import { gzipSync, zstdCompressSync } from 'node:zlib';
+import { gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../../src/core/errors.ts';
 import { sha256Of } from '../../../src/core/sums.ts';
@@ -44,6 +45,152 @@ function watchingSink(): { sink: Sink; ended: () => boolean; bytes: () => number
   };
 }
 
+/** A filter whose program is killed while it works. */
+function killedSoon(honest: Filter): Filter {
+  return {
+    ...honest,
+    async forward(context) {
+      const stage = await honest.forward(context);
+      if (stage.kind === 'child')
+        setTimeout(() => stage.child.pid && process.kill(stage.child.pid, 'SIGKILL'), 50);
+      return stage;
+    },
+  };
+}
+
+/** A program that writes straight into the first filter where it is told to. */
+function shellInto(script: string): {
+  start: (into?: Writable) => DataChild;
+  child: () => DataChild;
+} {
+  let started: DataChild | null = null;
+  return {
+    start(into) {
+      started = startChild('/bin/sh', ['-c', script], { environment, into });
+      started.stdin.end();
+      return started;
+    },
+    child() {
+      if (started === null) throw new Error('it was not started');
+      return started;
+    },
+  };
+}
+
+describe('storing what nobody looks at', () => {
+  const unseen = { filters: zstd, observers: [], plainUnseen: true } as const;
+
+  it('lets the program write straight into the compressor', async () => {
+    const kept: Buffer[] = [];
+    const { start, child } = shellInto('seq 1 200000');
+    const measured = await store({
+      ...unseen,
+      source: start,
+      sinks: [async (body) => void kept.push(await buffer(body))],
+      context: contextOf(),
+    });
+    const stored = Buffer.concat(kept);
+    expect(measured).toEqual({
+      stored: { bytes: stored.length, sha256: sha256Of(stored) },
+      plain: null,
+    });
+    expect(zstdDecompressSync(stored).length).toBe(1288895);
+    expect(await child().exited).toEqual({ status: 0, signal: null });
+    // A frame with a checksum: bit 2 of its descriptor (RFC 8878, 3.1.1.1.1).
+    expect((stored[4] ?? 0) & 4).toBe(4);
+  });
+
+  it.each([
+    ['without the program of the filter', zstd, { PATH: '' }, null],
+    ['without a filter', [], environment, 1288895],
+  ] as const)('takes them through this process %s', async (_, filters, programs, plainBytes) => {
+    const watched = watchingSink();
+    const measured = await store({
+      ...unseen,
+      filters,
+      source: shellInto('seq 1 200000').start,
+      sinks: [watched.sink],
+      context: { ...contextOf(), environment: programs },
+    });
+    expect(watched.bytes()).toBe(measured.stored.bytes);
+    expect(measured.plain?.bytes ?? null).toBe(plainBytes);
+  });
+
+  it.each([
+    ['fails', 'seq 1 100000; echo "the disk caught fire" >&2; exit 3', /ended with 3: the disk/],
+    ['is killed', 'seq 1 100000; kill -9 $$', /sh was ended by SIGKILL/],
+  ])(
+    'shows no sink the end when the program %s after its last byte',
+    async (_, script, message) => {
+      const watched = watchingSink();
+      const source = shellInto(script).start;
+      await expect(
+        store({ ...unseen, source, sinks: [watched.sink], context: contextOf() }),
+      ).rejects.toMatchObject({ code: 'CHILD_FAILED', message });
+      expect(watched.ended()).toBe(false);
+    },
+  );
+
+  it('tells a program that cannot be started', async () => {
+    const watched = watchingSink();
+    const source = (into?: Writable) => startChild('/nowhere/pg_dump', [], { environment, into });
+    await expect(
+      store({ ...unseen, source, sinks: [watched.sink], context: contextOf() }),
+    ).rejects.toMatchObject({ code: 'PROGRAM_MISSING' });
+    expect(watched.ended()).toBe(false);
+  });
+
+  it.each(['seq 1 100000; exec sleep 600', 'while :; do seq 1 100000; done'])(
+    'tells a killed filter as what it is, and ends a program that does: %s',
+    async (script) => {
+      const watched = watchingSink();
+      const { start, child } = shellInto(script);
+      const stored = store({
+        ...unseen,
+        filters: zstd.map(killedSoon),
+        source: start,
+        sinks: [watched.sink],
+        context: contextOf(),
+      });
+      await expect(stored).rejects.toMatchObject({
+        code: 'CHILD_FAILED',
+        message: /zstd was ended by SIGKILL/,
+      });
+      expect(watched.ended()).toBe(false);
+      expect((await child().exited).status).not.toBe(0);
+    },
+  );
+
+  it('fails with the error of the sink, and ends both programs', async () => {
+    const { start, child } = shellInto('while :; do seq 1 100000; done');
+    await expect(
+      store({
+        ...unseen,
+        source: start,
+        sinks: [(body) => pipeline(body, createWriteStream('/dev/full'))],
+        context: contextOf(),
+      }),
+    ).rejects.toMatchObject({ code: 'ENOSPC' });
+    expect((await child().exited).status).not.toBe(0);
+  });
+
+  it('ends with the reason of the signal', async () => {
+    const stop = new AbortController();
+    const { start, child } = shellInto('while :; do seq 1 100000; done');
+    const stored = store({
+      ...unseen,
+      source: start,
+      sinks: [watchingSink().sink],
+      context: contextOf(stop.signal),
+    });
+    const told = expect(stored).rejects.toMatchObject({ code: 'LOCK_LOST' });
+    await pause(50);
+    stop.abort(new HoldfastError('LOCK_LOST', 'the lock was lost'));
+    await told;
+    expect((await child().exited).status).not.toBe(0);
+  });
+});
+
 describe('storing', () => {
   it('loses nothing of a program that ends at once', async () => {
     const watched = watchingSink();
@@ -54,7 +201,7 @@ describe('storing', () => {
       sinks: [watched.sink],
       context: contextOf(),
     });
-    expect(measured.plain.bytes).toBe(8);
+    expect(measured.plain?.bytes).toBe(8);
     expect(watched.bytes()).toBe(8);
   });
 
@@ -68,7 +215,7 @@ describe('storing', () => {
       sinks: [one.sink, two.sink],
       context: contextOf(),
     });
-    expect(measured.plain.bytes).toBe(1288895);
+    expect(measured.plain?.bytes).toBe(1288895);
     expect(one.bytes()).toBe(measured.stored.bytes);
     expect(two.bytes()).toBe(measured.stored.bytes);
   });
@@ -103,22 +250,11 @@ describe('storing', () => {
   });
 
   it('tells a killed filter as what it is, not as a broken pipe', async () => {
-    const [honest] = zstd;
-    if (honest === undefined) throw new Error('no filter');
-    const killed: Filter = {
-      ...honest,
-      async forward(context) {
-        const stage = await honest.forward(context);
-        if (stage.kind === 'child')
-          setTimeout(() => stage.child.pid && process.kill(stage.child.pid, 'SIGKILL'), 50);
-        return stage;
-      },
-    };
     const watched = watchingSink();
     await expect(
       store({
         source: shell('while :; do seq 1 100000; done'),
-        filters: [killed],
+        filters: zstd.map(killedSoon),
         observers: [],
         sinks: [watched.sink],
         context: contextOf(),
