@@ -185,7 +185,7 @@ describe('what cannot be compared is refused before anything is touched', () => 
 });
 
 describe('money', () => {
-  it('is read under the locale of the database that was backed up, where the server has it', async () => {
+  it('is read under the locale of the database that was backed up, if there is one', async () => {
     const client = await cluster.connect();
     const settings = ['work_mem=9MB', 'lc_monetary=C'];
     expect(await moneyOption(client, settings)).toBe('-c lc_monetary=C');
