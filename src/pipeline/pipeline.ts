@@ -3,12 +3,15 @@
  * (src/ARCHITECTURE.md, "One idea").
  */
 
+import { closeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import type { Readable, Transform, Writable } from 'node:stream';
+import type { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '../core/errors.ts';
 import type { FilterSpec, MeasuredBytes } from '../core/manifest.ts';
-import { childFailure, type DataChild } from '../process/stream.ts';
+import { makePipe } from '../process/pipe.ts';
+import { childFailure, type DataChild, type Outlet } from '../process/stream.ts';
+import { type CarryInput, carry } from './carry.ts';
 import { filterFor } from './compress.ts';
 import { createFanOut, type Sink } from './fan_out.ts';
 import type { Filter, FilterContext, Stage } from './filter.ts';
@@ -18,8 +21,11 @@ import { createMeasure, type Observer, observe } from './measure.ts';
 export type FlowContext = FilterContext;
 
 interface FlowInput {
-  /** `null` where the program behind it writes into the first stage by itself. */
-  readonly source: Readable | null;
+  /**
+   * A stream; or the reading end of a pipe, for a first stage that is a program; or `null` where
+   * the source's program writes into the first stage by itself.
+   */
+  readonly source: Readable | number | null;
   /** The program behind the source, if one is: its status is looked at before a sink commits. */
   readonly sourceChild?: DataChild | undefined;
   /** See the bytes before the first stage. */
@@ -76,22 +82,25 @@ async function flow(input: FlowInput): Promise<void> {
   const signal = AbortSignal.any([input.signal, stop.signal]);
 
   const legs: Promise<void>[] = [];
-  let from: Readable | null = input.source;
+  const { source, before } = input;
+  let from = typeof source === 'number' ? null : source;
   let through: Transform[] = [];
-  if (from !== null) observe(from, input.before);
+  if (from !== null) observe(from, before);
   for (const stage of input.stages) {
     if (stage.kind === 'stream') {
       through.push(stage.stream);
       continue;
     }
     const { child } = stage;
-    if (from !== null) {
-      legs.push(
-        pipeline([from, ...through, child.stdin], { signal }).catch(async (error: unknown) => {
-          throw await failureOf(error, child);
-        }),
-      );
-    }
+    const leg =
+      from === null
+        ? carryFrom(source, { observers: before, to: child.stdin, signal })
+        : pipeline([from, ...through, child.stdin], { signal });
+    legs.push(
+      leg.catch(async (error: unknown) => {
+        throw await failureOf(error, child);
+      }),
+    );
     from = child.stdout;
     through = [];
   }
@@ -109,6 +118,14 @@ async function flow(input: FlowInput): Promise<void> {
     if (input.signal.aborted) throw interruption(input.signal);
     throw error;
   }
+}
+
+/** The first leg where no stream is its source: out of a pipe, or none that is ours. */
+async function carryFrom(
+  source: FlowInput['source'],
+  rest: Omit<CarryInput, 'pipe'>,
+): Promise<void> {
+  if (typeof source === 'number') await carry({ pipe: source, ...rest });
 }
 
 /** The error of a flow that was stopped from outside: the reason itself where it is one of ours. */
@@ -132,15 +149,19 @@ async function openStages(
   return stages;
 }
 
+/**
+ * Starts the program whose standard output is stored. Where `into` is given it has to be handed on
+ * to `startChild`: nobody reads the program's own `stdout` then.
+ */
+export type StartSource = (into?: Outlet) => DataChild;
+
 export interface StoreInput {
   /**
    * Starts the program whose standard output is stored; or a stream. The program is started when
    * everything else is ready: Node throws away what a child has printed when it ends before
    * somebody reads (`flushStdio` in Node's lib/internal/child_process.js).
-   *
-   * `into` is given where the bytes go straight into another program (ChildOptions of stream.ts).
    */
-  readonly source: ((into?: Writable) => DataChild) | Readable;
+  readonly source: StartSource | Readable;
   readonly filters: readonly Filter[];
   /** See the plain bytes. */
   readonly observers: readonly Observer[];
@@ -168,17 +189,42 @@ export interface StoredMeasurements {
   readonly plain: MeasuredBytes | null;
 }
 
+/** The program that takes the plain bytes, where the first filter is one. */
+function firstChild([first]: readonly Stage[]): DataChild | null {
+  return first?.kind === 'child' ? first.child : null;
+}
+
+/** Starts a source whose bytes are looked at, with a pipe of its own where it can have one. */
+async function startSource(
+  start: StartSource,
+  stages: readonly Stage[],
+  context: FlowContext,
+): Promise<Pick<FlowInput, 'source' | 'sourceChild'>> {
+  const { temporaryDir } = context;
+  const wantsPipe = temporaryDir !== undefined && firstChild(stages) !== null;
+  const pipe = wantsPipe ? await makePipe(temporaryDir, context) : null;
+  if (pipe === null) {
+    const child = start();
+    return { source: child.stdout, sourceChild: child };
+  }
+  try {
+    return { source: pipe.read, sourceChild: start(pipe.write) };
+  } catch (error) {
+    closeSync(pipe.read);
+    throw error;
+  }
+}
+
 /**
  * Sends a source through the filters into the sinks, with the plain bytes unseen.
  */
 async function storeUnseen(
-  input: StoreInput & { readonly source: (into?: Writable) => DataChild },
+  input: StoreInput & { readonly source: StartSource },
 ): Promise<StoredMeasurements> {
   const { source, context } = input;
   const stages = await openStages(input.filters, 'forward', context);
   const stored = createMeasure();
-  const [first] = stages;
-  const reader = first?.kind === 'child' ? first.child : null;
+  const reader = firstChild(stages);
   const begun = reader === null ? source() : source(reader.stdin);
   await flow({
     source: reader === null ? begun.stdout : null,
@@ -207,10 +253,10 @@ export async function store(input: StoreInput): Promise<StoredMeasurements> {
   const stages = await openStages(input.filters, 'forward', context);
   const plain = createMeasure();
   const stored = createMeasure();
-  const begun = typeof source === 'function' ? source() : source;
+  const begun =
+    typeof source === 'function' ? await startSource(source, stages, context) : { source };
   await flow({
-    source: 'stdout' in begun ? begun.stdout : begun,
-    sourceChild: 'stdout' in begun ? begun : undefined,
+    ...begun,
     before: [plain, ...input.observers],
     stages,
     after: [stored, ...(input.storedObservers ?? [])],

@@ -4,6 +4,7 @@
  */
 
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { closeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { Readable, type Writable } from 'node:stream';
 import { HoldfastError } from '../core/errors.ts';
@@ -28,14 +29,18 @@ export interface ChildOptions {
    */
   readonly output?: FileHandle | undefined;
   /**
-   * The standard input of another child: the kernel carries to it what this one prints, and nothing
-   * of it comes through this process. It is handed over, so that the other child sees the end when
-   * this one ends; {@link DataChild.stdout} is empty.
+   * Takes what the child prints in place of {@link DataChild.stdout}, which is then empty: the
+   * writing end of a pipe; or the standard input of another child, to which the kernel carries the
+   * bytes, so that nothing of them comes through this process. It is handed over and closed here:
+   * the reader sees the end when the child ends.
    */
-  readonly into?: Writable | undefined;
+  readonly into?: Outlet | undefined;
   /** Runs the program as this user; only root can. */
   readonly user?: OsUser | undefined;
 }
+
+/** A file descriptor, or the standard input of a child. */
+export type Outlet = number | Writable;
 
 /** How a child ended: one of the two is `null`. */
 export interface ChildExit {
@@ -104,8 +109,9 @@ export function startChild(
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.user === undefined ? {} : { uid: options.user.uid, gid: options.user.gid }),
   }) as ChildProcessByStdio<Writable, Readable | null, Readable>;
-  // Closed here without shutting it down: from now on the child alone has this end.
-  into?.destroy();
+  // A socket is closed without shutting it down: from now on the child alone has this end.
+  if (typeof into === 'number') closeSync(into);
+  else into?.destroy();
   const stderrTail = collectStderr(child.stderr, options.onStderrLine);
   let ended = false;
   let killTimer: NodeJS.Timeout | undefined;

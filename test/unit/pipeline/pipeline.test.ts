@@ -2,30 +2,33 @@ import { createWriteStream } from 'node:fs';
 import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable, type Writable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../../src/core/errors.ts';
 import { sha256Of } from '../../../src/core/sums.ts';
 import { compressionFilters } from '../../../src/pipeline/compress.ts';
 import type { Sink } from '../../../src/pipeline/fan_out.ts';
 import type { Filter } from '../../../src/pipeline/filter.ts';
-import { readBack, store } from '../../../src/pipeline/pipeline.ts';
+import { readBack, type StartSource, store } from '../../../src/pipeline/pipeline.ts';
 import { type DataChild, startChild } from '../../../src/process/stream.ts';
 
 const environment = { PATH: process.env.PATH ?? '' };
 const zstd = compressionFilters('zstd', 3);
 
+/** Where a pipe can be made; without it the bytes of a program come out of a socket. */
+let temporaryDir: string | undefined = tmpdir();
+
 function contextOf(signal = new AbortController().signal) {
-  return { environment, threads: 1, signal };
+  return { environment, threads: 1, signal, temporaryDir };
 }
 
-function shell(script: string): () => DataChild {
-  return () => {
-    const child = startChild('/bin/sh', ['-c', script], { environment });
+function shell(script: string): StartSource {
+  return (into) => {
+    const child = startChild('/bin/sh', ['-c', script], { environment, into });
     child.stdin.end();
     return child;
   };
@@ -60,7 +63,7 @@ function killedSoon(honest: Filter): Filter {
 
 /** A program that writes straight into the first filter where it is told to. */
 function shellInto(script: string): {
-  start: (into?: Writable) => DataChild;
+  start: StartSource;
   child: () => DataChild;
 } {
   let started: DataChild | null = null;
@@ -133,7 +136,7 @@ describe('storing what nobody looks at', () => {
 
   it('tells a program that cannot be started', async () => {
     const watched = watchingSink();
-    const source = (into?: Writable) => startChild('/nowhere/pg_dump', [], { environment, into });
+    const source: StartSource = (into) => startChild('/nowhere/pg_dump', [], { environment, into });
     await expect(
       store({ ...unseen, source, sinks: [watched.sink], context: contextOf() }),
     ).rejects.toMatchObject({ code: 'PROGRAM_MISSING' });
@@ -191,7 +194,15 @@ describe('storing what nobody looks at', () => {
   });
 });
 
-describe('storing', () => {
+describe.each([
+  ['a pipe', tmpdir()],
+  ['sockets, where no pipe can be made,', join(tmpdir(), 'is', 'not', 'there')],
+  ['sockets', undefined],
+])('storing through %s', (_, folder) => {
+  beforeEach(() => {
+    temporaryDir = folder;
+  });
+
   it('loses nothing of a program that ends at once', async () => {
     const watched = watchingSink();
     const measured = await store({
@@ -264,11 +275,11 @@ describe('storing', () => {
   });
 
   it('fails with the error of the sink that failed, and ends the source', async () => {
-    const source = shell('while :; do seq 1 100000; done')();
+    const { start, child } = shellInto('while :; do seq 1 100000; done');
     const watched = watchingSink();
     await expect(
       store({
-        source: () => source,
+        source: start,
         filters: zstd,
         observers: [],
         sinks: [watched.sink, (body) => pipeline(body, createWriteStream('/dev/full'))],
@@ -276,7 +287,7 @@ describe('storing', () => {
       }),
     ).rejects.toMatchObject({ code: 'ENOSPC' });
     expect(watched.ended()).toBe(false);
-    expect((await source.exited).status).not.toBe(0);
+    expect((await child().exited).status).not.toBe(0);
   });
 
   it('tells the words of a sink whose body broke before it could say why', async () => {
@@ -326,26 +337,26 @@ describe('storing', () => {
 
   it('ends every child when it is interrupted, with the reason given', async () => {
     const controller = new AbortController();
-    const source = shell('while :; do seq 1 100000; done')();
+    const { start, child } = shellInto('while :; do seq 1 100000; done');
     const watched = watchingSink();
     setTimeout(() => controller.abort(new HoldfastError('INTERRUPTED', 'enough')), 50);
     await expect(
       store({
-        source: () => source,
+        source: start,
         filters: zstd,
         observers: [],
         sinks: [watched.sink],
         context: contextOf(controller.signal),
       }),
     ).rejects.toMatchObject({ code: 'INTERRUPTED', message: 'enough' });
-    expect((await source.exited).status).not.toBe(0);
+    expect((await child().exited).status).not.toBe(0);
     expect(watched.ended()).toBe(false);
   });
 
   it('says which program is missing', async () => {
     await expect(
       store({
-        source: () => startChild('/nowhere/pg_dump', [], { environment }),
+        source: (into) => startChild('/nowhere/pg_dump', [], { environment, into }),
         filters: zstd,
         observers: [],
         sinks: [watchingSink().sink],
