@@ -3,12 +3,10 @@
  * tablespace of the database lies on a small file system: this needs root, to mount it.
  */
 
-import { execFile } from 'node:child_process';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import type { Outcome } from '../support/command.ts';
+import { type Outcome, typeCommand } from '../support/command.ts';
 import { fillShop, fingerprint, openScene, type Scene } from '../support/fault.ts';
 import { fillUp, mountSmall, unmountAll } from '../support/small_disk.ts';
 import { tamperedBackup } from '../support/tampered_backup.ts';
@@ -149,10 +147,7 @@ describe('the disk of the server does not hold the new database, even in place',
       const outcome = await restore(understated, '--in-place');
       const { safety_backup: safety } = await expectNoSpace(outcome);
       expect(await databases()).toEqual([]);
-      await promisify(execFile)('sh', ['-c', `${safety?.command} --force`], {
-        cwd: new URL('../..', import.meta.url).pathname,
-        env: { PATH: process.env.PATH },
-      });
+      await typeCommand(`${safety?.command} --force`);
       expect(await fingerprint(scene.cluster)).toBe(live);
     },
     timeoutMs,
