@@ -43,7 +43,7 @@ export async function listGroup(scene: Scene, scale: number): Promise<Group> {
   const backups = Math.ceil(backupsAtScale1 * Math.min(1, scale));
   await fillRepository(scene, backups);
   const repository = repositoryOf(scene);
-  const script = `${scene.ours('list_backups.ts', '--json', '--backup-dir', repository)} > /dev/null`;
+  const script = scene.ours('list_backups.ts', '--json', '--backup-dir', repository);
   const state = join(repository, 'state');
   const forget = () => rm(state, { recursive: true, force: true });
   const floor = `list_backups.ts, ${backups} backups`;

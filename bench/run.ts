@@ -7,7 +7,7 @@ import { writeFile } from 'node:fs/promises';
 import { cpus, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { HoldfastError, toHoldfastError } from '../src/core/errors.ts';
+import { HoldfastError } from '../src/core/errors.ts';
 import { formatBytes } from '../src/core/units.ts';
 import { backupGroup } from './backup.ts';
 import { listGroup } from './list.ts';
@@ -115,10 +115,4 @@ async function main(): Promise<void> {
   }
 }
 
-try {
-  await main();
-} catch (thrown) {
-  const error = toHoldfastError(thrown);
-  tell(`error: ${error.message}`);
-  process.exitCode = error.status;
-}
+await main();

@@ -28,13 +28,14 @@ export interface Group {
   readonly contenders: readonly Contender[];
 }
 
-/** How long the server's process of a session that has ended takes to be counted. */
+/** How long the server's process takes to be counted, once its session has ended. */
 const reapMs = 200;
 
 async function runOnce(scene: Scene, contender: Contender): Promise<Sample> {
   const { isOurs = false } = contender;
   const told = join(scene.folder, 'memory');
   await contender.before?.();
+  await sleep(reapMs);
   const pid = await scene.cluster.pid();
   const serverBefore = await endedChildrenSeconds(pid);
   const options = isOurs ? { NODE_OPTIONS: memoryReporter(told) } : {};

@@ -18,7 +18,7 @@ export async function startGroup(scene: Scene): Promise<Group> {
       { name: floor, script: `"${node}" --input-type=module --eval ''` },
       ...commands.map((name) => ({
         name: `${name} --help`,
-        script: `${scene.ours(name, '--help')}`,
+        script: scene.ours(name, '--help'),
       })),
     ],
   };

@@ -1,12 +1,11 @@
 import { createWriteStream } from 'node:fs';
-import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as pause } from 'node:timers/promises';
-import { gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { zstdDecompressSync } from 'node:zlib';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../../src/core/errors.ts';
 import { sha256Of } from '../../../src/core/sums.ts';
@@ -376,43 +375,5 @@ describe('reading back', () => {
     await expect(
       readBack({ body, filters: [{ name: 'zstd', level: 3 }], context: contextOf() }),
     ).rejects.toMatchObject({ code: 'STORE_UNREACHABLE' });
-  });
-
-  const plain = Buffer.from(Array.from({ length: 90_000 }, (_, n) => `row ${n}\n`).join(''));
-  const ways = [
-    ['the program of zstd', 'zstd', zstdCompressSync(plain), environment],
-    ['the program of gzip', 'gzip', gzipSync(plain), environment],
-    ["Node's own zstd", 'zstd', zstdCompressSync(plain), { PATH: '' }],
-    ['no filter', null, plain, environment],
-  ] as const;
-
-  describe.each(ways)('into a file through %s', (_title, name, stored, programs) => {
-    const filters = name === null ? [] : [{ name, level: 3 }];
-
-    async function unpack(bytes: Buffer): Promise<{ measured: unknown; written: Buffer }> {
-      const folder = await mkdtemp(join(tmpdir(), 'holdfast-into-'));
-      const file = await open(join(folder, 'plain'), 'wx+');
-      try {
-        const context = { ...contextOf(), environment: programs };
-        const measured = await readBack({ body: Readable.from([bytes]), filters, file, context });
-        return { measured, written: await readFile(join(folder, 'plain')) };
-      } finally {
-        await file.close();
-        await rm(folder, { recursive: true });
-      }
-    }
-
-    it('measures what then lies in the file', async () => {
-      const { measured, written } = await unpack(stored);
-      expect(written.equals(plain)).toBe(true);
-      const measure = (bytes: Buffer) => ({ bytes: bytes.length, sha256: sha256Of(bytes) });
-      expect(measured).toEqual({ stored: measure(stored), plain: measure(plain) });
-    });
-
-    it('fails on bytes that were cut', async () => {
-      const half = stored.subarray(0, stored.length / 2);
-      if (name === null) expect((await unpack(half)).written).toHaveLength(half.length);
-      else await expect(unpack(half)).rejects.toMatchObject({ code: 'DAMAGED' });
-    });
   });
 });
