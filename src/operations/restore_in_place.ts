@@ -1,7 +1,7 @@
 /**
- * `--in-place`: makes room for the new database by dropping the old one, after a safety backup of it
- * that was read back. Until the drop the old database is untouched; from then on whatever fails says
- * which backup brings it back, and how.
+ * `--in-place`: makes room for the new database by dropping the old one, after a safety backup of
+ * it that was read back. Until the drop the old database is untouched; from then on whatever fails
+ * says which backup brings it back, and how.
  */
 
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
@@ -181,7 +181,8 @@ async function lookAgain(work: RestoreWork, planned: OldDatabase): Promise<OldDa
   const { admin, request } = work;
   const now = await readOldDatabase(admin, request.targetDatabase);
   if (now === null || now.oid !== planned.oid) {
-    const why = `it is not the database that it was (OID ${now?.oid ?? 'none'}, not ${planned.oid})`;
+    const found = now?.oid ?? 'none';
+    const why = `it is not the database that it was (OID ${found}, not ${planned.oid})`;
     throw refuse(work, why, 'Somebody renamed or dropped it meanwhile: look, and start again.');
   }
   requireDroppable(work, now);
@@ -251,8 +252,8 @@ async function dropOld(
 }
 
 /**
- * Takes the safety backup and drops the old database. One that a broken DROP DATABASE has left holds
- * nothing that could be saved.
+ * Takes the safety backup and drops the old database. One that a broken DROP DATABASE has left
+ * holds nothing that could be saved.
  *
  * @param created the new database, empty, dropped again when anything fails
  * @throws HoldfastError of the backup, RESTORE_FAILED with what blocks the drop, INTERRUPTED

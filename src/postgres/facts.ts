@@ -189,7 +189,7 @@ export async function readSubscriptions(
 }
 
 /** The logical replication slots of a database; any database of the server can be asked. */
-export async function readLogicalSlots(
+async function readLogicalSlots(
   client: Queryable,
   databaseOid: number,
 ): Promise<SlotFact[]> {

@@ -1,6 +1,6 @@
 /**
- * Whatever is killed at whatever moment of a restore in place: the old database is whole, or the new
- * one is, or there is a verified safety backup and the command that was printed brings it back.
+ * Whatever is killed at whatever moment of a restore in place: the old database is whole, or the
+ * new one is, or a verified safety backup is there and the command that was printed brings it back.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises';
