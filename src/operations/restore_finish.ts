@@ -154,10 +154,12 @@ async function compareWhileAnalyzing(
       .catch(endBoth),
     analyze([second, ...rest], signal).catch(endBoth),
   ] as const;
-  await Promise.allSettled(both);
-  if (context.signal.aborted) throw context.signal.reason;
-  if (stop.signal.aborted) throw stop.signal.reason;
-  const [{ comparison, difference }, analyzed] = await Promise.all(both);
+  const [{ comparison, difference }, analyzed] = await Promise.all(both).catch(async (error) => {
+    // pg_dump has ended before its database is dropped. A statement that waits for a lock is not
+    // waited for: its session is closed.
+    await both[0].catch(() => undefined);
+    throw context.signal.aborted ? context.signal.reason : error;
+  });
   const warnings = [...(comparison?.relationNotes ?? []), ...analyzed];
   const [comparing, analyzing] = [compared - begun, stopwatch() - compared];
   return { comparison, difference, warnings, comparing, analyzing };
