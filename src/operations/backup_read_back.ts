@@ -32,15 +32,17 @@ export async function readBackFiles(
   if (depth === 'none') return { depth, seconds: 0 };
   const startedSeconds = context.stopwatch();
   for (const file of files) {
+    if (depth === 'stored') {
+      requireEqual(file.name, 'stored', await folder.measure(file.name, signal), file.stored);
+      continue;
+    }
     const measured = await readBack({
       body: await folder.get(file.name),
-      filters: depth === 'plain' ? file.filters : [],
+      filters: file.filters,
       context: flowContext(context, signal),
     });
     requireEqual(file.name, 'stored', measured.stored, file.stored);
-    if (depth === 'plain' && file.plain !== null) {
-      requireEqual(file.name, 'plain', measured.plain, file.plain);
-    }
+    if (file.plain !== null) requireEqual(file.name, 'plain', measured.plain, file.plain);
   }
   const seconds = Math.round((context.stopwatch() - startedSeconds) * 1000) / 1000;
   return { depth, seconds };
