@@ -25,6 +25,7 @@ import type { RestorePlan } from './restore_plan.ts';
 import { recordRestore } from './restore_rates.ts';
 import { type RestoredRoles, restoreRoles } from './restore_roles.ts';
 import { readOldDatabase, readRestoreServer, requireSpace } from './restore_server.ts';
+import { planSql, requireSqlWay } from './restore_sql.ts';
 import { type PlacedDatabase, putInPlace } from './restore_swap.ts';
 import { isTroubled } from './restore_trouble.ts';
 import { type VerifiedSource, verifySource } from './restore_verify.ts';
@@ -71,7 +72,7 @@ async function lookAround(
 ): Promise<RestoreWork> {
   const { source, targetDatabase } = request;
   const server = await readRestoreServer(admin, parameters);
-  const find = (program: 'pg_restore' | 'pg_dump', minimumMajor: number | undefined) =>
+  const find = (program: 'pg_restore' | 'pg_dump' | 'psql', minimumMajor: number | undefined) =>
     findTool({
       program,
       serverMajor: server.major,
@@ -82,6 +83,7 @@ async function lookAround(
     });
   const comparesContent = request.compare === 'content';
   if (comparesContent) requireComparable(source);
+  requireSqlWay(request);
   return {
     context,
     request,
@@ -89,9 +91,12 @@ async function lookAround(
     parameters,
     server,
     old: await readOldDatabase(admin, targetDatabase),
-    pgRestore: await find('pg_restore', source.dumpMajor ?? undefined),
+    restoreTool: await (source.format === 'sql'
+      ? find('psql', undefined)
+      : find('pg_restore', source.dumpMajor ?? undefined)),
     pgDump: comparesContent ? await find('pg_dump', undefined) : null,
     ...(await freeNames(admin, targetDatabase, context.clock())),
+    sql: null,
   };
 }
 
@@ -169,21 +174,23 @@ async function rememberRates(work: RestoreWork, seconds: RestoreRate['seconds'])
 }
 
 /** Restores while the lock on the target is held. */
-async function restoreLocked(work: RestoreWork): Promise<RestoreResult> {
-  const { context, request, admin, parameters } = work;
+async function restoreLocked(locked: RestoreWork): Promise<RestoreResult> {
+  const { context, request, admin, parameters } = locked;
   const startedSeconds = context.stopwatch();
   await dropStaleRestores(context, admin, parameters, request.targetDatabase);
   const begunSeconds = context.stopwatch();
-  const { verified, damage } = await verify(work);
+  const { verified, damage } = await verify(locked);
   const verifying = context.stopwatch() - begunSeconds;
   try {
+    const work = { ...locked, sql: await planSql(locked, verified) };
     const restoredRoles = await roles(work, damage !== null);
     const created = await createRestoring(work);
     const room = request.inPlace === true ? await makeRoom(work, created) : { work, safety: null };
     try {
       const kept = room.work.old?.isInvalid === false ? room.work.old : null;
       const built = await buildDatabase(room.work, verified, created);
-      const warnings = [...restoredRoles.warnings, ...built.warnings];
+      const fromSql = work.sql?.warnings ?? [];
+      const warnings = [...restoredRoles.warnings, ...fromSql, ...built.warnings];
       const placed = await place(room.work, built, damage, warnings);
       await rememberRates(work, { verifying, ...built.seconds });
       return {

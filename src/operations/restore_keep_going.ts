@@ -21,6 +21,8 @@ export function unverified(work: RestoreWork): VerifiedSource {
   return {
     plainBytes: plainBytes ?? 0,
     reading: null,
+    sql: null,
+    plainSha256: '',
     file: null,
     remove: () => Promise.resolve(),
   };
