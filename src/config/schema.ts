@@ -105,9 +105,9 @@ export const generalTable = {
     env: ['TABLE_DIGESTS'],
     default: true,
     description:
-      'Count and digest the rows of every table, and the whole dump, while it streams by. Without ' +
-      'it pg_dump writes straight into the compressor, which takes a quarter less time, and a ' +
-      'restore has nothing to compare.',
+      'Count and digest the rows of every table, and the whole dump, while it streams by. ' +
+      'Without it pg_dump writes straight into the compressor: that is faster, and a restore has ' +
+      'nothing to compare.',
     example: false,
   },
   read_back: {

@@ -6,6 +6,7 @@ import type { Manifest } from './manifest.ts';
 export function totalBytes(manifest: Pick<Manifest, 'files'>, part: 'stored'): number;
 /** All files of a backup together, before the first filter; `null` where one is not known. */
 export function totalBytes(manifest: Pick<Manifest, 'files'>, part: 'plain'): number | null;
+/** The sizes of all files of a backup added up. */
 export function totalBytes(
   { files }: Pick<Manifest, 'files'>,
   part: 'stored' | 'plain',

@@ -18,8 +18,8 @@ function requireEqual(name: string, what: string, read: MeasuredBytes, wrote: Me
 /**
  * Reads every file back and compares its digests with those of the stream that was written.
  *
- * @param depth `none`: nothing is read; `stored`: the bytes as they lie there; `plain`: decompressed
- *   to the end as well
+ * @param depth `none`: nothing is read; `stored`: the bytes as they lie there; `plain`: also
+ *   decompressed to the end
  * @throws HoldfastError DAMAGED when anything differs
  */
 export async function readBackFiles(

@@ -30,7 +30,7 @@ export async function carry({ pipe, observers, to, signal }: CarryInput): Promis
   const next = () => idle.pop() ?? Buffer.allocUnsafeSlow(pieceBytes);
   let isPaused = false;
 
-  /** A piece is read. @returns whether to go on: the next buffer is taken at once, so one is kept */
+  /** @returns whether to go on: the next buffer is taken at once, so one is kept for that */
   function take(bytes: number, buffer: Uint8Array): boolean {
     const piece = Buffer.from(buffer.buffer, buffer.byteOffset, bytes);
     try {
