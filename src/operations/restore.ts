@@ -71,7 +71,8 @@ async function lookAround(
   parameters: ConnectionParameters,
 ): Promise<RestoreWork> {
   const { source, targetDatabase } = request;
-  const server = await readRestoreServer(admin, parameters);
+  const tablespace = source.manifest?.properties.tablespace ?? null;
+  const server = await readRestoreServer(admin, parameters, tablespace);
   const find = (program: 'pg_restore' | 'pg_dump' | 'psql', minimumMajor: number | undefined) =>
     findTool({
       program,

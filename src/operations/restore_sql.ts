@@ -34,8 +34,8 @@ export function requireSql(name: string, { problem }: SqlReading): void {
 }
 
 /**
- * psql that goes on after a COPY that failed takes its rows for commands of SQL: who could write into
- * a table could then run whatever he likes.
+ * psql that goes on after a COPY that failed takes its rows for commands of SQL: who had written
+ * into a table could then run what he likes.
  *
  * @throws HoldfastError USAGE for a restore of SQL that is to keep going
  */

@@ -14,7 +14,7 @@ import { type Context, flowContext } from './context.ts';
 import { requireSql } from './restore_sql.ts';
 import { createUnpackedFile } from './restore_unpack.ts';
 import { damageError, inspectBackup } from './verify.ts';
-import { compareBytes } from './verify_file.ts';
+import { compareBytes, comparePlain } from './verify_file.ts';
 
 /** What a restore, or who only verifies, wants of the one reading. */
 export interface VerifyWish {
@@ -61,7 +61,7 @@ function requireRecorded(source: BackupSource, measured: Measurements): void {
   if (expected === undefined) return;
   const findings = [
     ...compareBytes(expected.name, 'stored', expected.stored, measured.stored),
-    ...compareBytes(expected.name, 'plain', expected.plain, measured.plain),
+    ...comparePlain(expected, measured.plain),
   ];
   if (findings.length > 0) throw damageError(source.description, findings);
 }
