@@ -106,7 +106,7 @@ export const generalTable = {
     default: true,
     description:
       'Count and digest the rows of every table, and the whole dump, while it streams by. ' +
-      'Without it pg_dump writes straight into the compressor: that is faster, and a restore has ' +
+      'Without it pg_dump writes straight into the compressor, which is faster, and a restore has ' +
       'nothing to compare.',
     example: false,
   },
