@@ -1,4 +1,4 @@
-/** The temporary file that holds the unpacked dump for several jobs, and what became of old ones. */
+/** The temporary file that holds the unpacked dump for several jobs, and what old ones left. */
 
 import { type FileHandle, lstat, mkdtemp, open, readdir, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
