@@ -54,7 +54,8 @@ export interface SqlWork {
   readonly warnings: readonly string[];
 }
 
-function makesSomething(section: PlannedSection): boolean {
+/** Whether a section makes a table or anything else, or brings a row. */
+export function makesSomething(section: PlannedSection): boolean {
   return section.createdTables + section.created + section.copies + section.inserts > 0;
 }
 

@@ -4,7 +4,8 @@ import type { Client } from 'pg';
 import { HoldfastError } from '../core/errors.ts';
 import { printableText } from '../core/printable.ts';
 import { quoteIdentifier, shownIdentifier } from '../core/quote.ts';
-import { chooseSql, type SqlChoice, type SqlWork } from '../core/sql_plan.ts';
+import { chooseSql, makesSomething, type SqlChoice, type SqlWork } from '../core/sql_plan.ts';
+import { formatCount } from '../core/units.ts';
 import { hasRestrictedMode } from '../postgres/psql.ts';
 import { queryRows } from '../postgres/query.ts';
 import { type SqlReading, type SqlSection, settingsSince } from '../postgres/sql_scanner.ts';
@@ -15,8 +16,13 @@ const toldMax = 20;
 const toldLength = 200;
 
 /** @throws HoldfastError DAMAGED or NOT_A_DUMP for a text that cannot be restored */
-export function requireSql(name: string, { problem }: SqlReading): void {
-  if (problem === null) return;
+export function requireSql(name: string, { problem, sections }: SqlReading): void {
+  if (problem === null) {
+    if (sections.some(makesSomething)) return;
+    throw new HoldfastError('NOT_A_DUMP', `${name} makes nothing: no table, no row`, {
+      hint: "Give a dump of pg_dump's custom format or its SQL.",
+    });
+  }
   const isDamage = problem.kind === 'cut' || problem.kind === 'zero';
   const hints: Readonly<Record<typeof problem.kind, string>> = {
     cut: 'The file is cut: use another copy. One written by hand ends with a semicolon.',
@@ -31,6 +37,21 @@ export function requireSql(name: string, { problem }: SqlReading): void {
     `${name} ${printableText(problem.message)}`,
     { hint: hints[problem.kind] },
   );
+}
+
+/** `makes 3 tables, with 1,200 rows`: all that is known of a text without a manifest. */
+export function describeSql({ sections }: SqlReading): string {
+  const sum = (count: (section: SqlSection) => number) =>
+    sections.reduce((total, section) => total + count(section), 0);
+  const tables = formatCount(
+    sum(({ createdTables }) => createdTables),
+    'table',
+  );
+  const rows = formatCount(
+    sum((section) => section.rows + section.inserts),
+    'row',
+  );
+  return `makes ${tables}, with ${rows}`;
 }
 
 /**

@@ -11,7 +11,7 @@ import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts
 import { createSqlScanner, type SqlReading } from '../postgres/sql_scanner.ts';
 import type { BackupSource } from './backup_source.ts';
 import { type Context, flowContext } from './context.ts';
-import { requireSql } from './restore_sql.ts';
+import { describeSql, requireSql } from './restore_sql.ts';
 import { createUnpackedFile } from './restore_unpack.ts';
 import { damageError, inspectBackup } from './verify.ts';
 import { compareBytes, comparePlain } from './verify_file.ts';
@@ -112,7 +112,10 @@ async function readDump(
     const reading = archive?.finish() ?? null;
     if (manifest === null && reading !== null) requireDump(dump.name, reading);
     const sql = scanner?.finish() ?? null;
-    if (sql !== null) requireSql(dump.name, sql);
+    if (sql !== null) {
+      requireSql(dump.name, sql);
+      context.log.step(`${dump.name} ${describeSql(sql)}`);
+    }
     const { bytes, sha256 } = measured.plain;
     return { reading, sql, plainBytes: bytes, plainSha256: sha256 };
   } finally {

@@ -244,7 +244,7 @@ describe('status 4: a file', () => {
       /empty is empty\nhint: .*custom format/,
     );
     const text = await write('text.dump', 'SELECT 1;\n');
-    await expectRefused(restore(text), 4, /is no dump in the custom format\nhint: /);
+    await expectRefused(restore(text), 4, /text\.dump makes nothing: no table, no row\nhint: /);
     const args = ['--format=custom', '--compress=0', 'mastertrade'];
     const dump = await programOutput(cluster, 'pg_dump', args);
     const cut = await write('cut.dump', dump.subarray(0, -100));

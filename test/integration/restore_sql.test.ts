@@ -82,6 +82,7 @@ describe('SQL of pg_dump', () => {
     const outcome = await scene.restore([path, 'new "one" $(id)', '--jobs', '4']);
     await scene.expectRestored(outcome, 'new "one" $(id)');
     expect(outcome.stderr).toContain('one session');
+    expect(outcome.stderr).toContain('makes 2 tables, with 5 rows');
   });
 
   it('with the file’s own restriction, or without one', async () => {
