@@ -106,8 +106,8 @@ export const generalTable = {
     default: true,
     description:
       'Count and digest the rows of every table, and the whole dump, while it streams by. ' +
-      'Without it pg_dump writes straight into the compressor, which is faster, and a restore has ' +
-      'nothing to compare.',
+      'Without it pg_dump writes straight into the compressor, which is faster, and a restore ' +
+      'has nothing to compare.',
     example: false,
   },
   read_back: {
