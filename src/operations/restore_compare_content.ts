@@ -6,9 +6,9 @@
  * Several jobs keep the order of the rows; one job reading from a pipe may not, and is not run in a
  * single transaction for the sake of it: that takes a lock on every object at once, of which a
  * server has a limited number, and a restore that fails for it is worse than a second look.
- * Measured with 371 MB and 2.4 million rows: the first look takes the time of one `pg_dump` and 1.2 s of
- * this process's, which run side by side; the second 4.4 s of this process's more, with all of the
- * rows in question.
+ * Measured with 371 MB and 2.4 million rows: the first look takes the time of one `pg_dump` and 1.2
+ * s of this process's, which run side by side; the second 4.4 s of this process's more, with all of
+ * the rows in question.
  */
 
 import { Writable } from 'node:stream';
