@@ -112,6 +112,8 @@ export const manifestSchema = Type.Object(
     /** The host that took the backup. */
     host: Name,
     database: Name,
+    /** Taken before a restore in place dropped this very database: what somebody wanted rid of. */
+    safety: Type.Optional(Type.Literal(true)),
     server: Server,
     properties: databasePropertiesSchema,
     started_at: Time,

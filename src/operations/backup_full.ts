@@ -50,6 +50,8 @@ export interface BackupRequest {
   readonly verify: boolean;
   /** Look at no table, whatever the settings say. */
   readonly withoutDigests?: boolean;
+  /** Saves what a restore in place will drop: no `--latest` is ever that one. */
+  readonly safety?: true;
   /** How long to wait for another backup of the same database; 0 ends with LOCKED at once. */
   readonly waitMs: number;
 }
@@ -186,6 +188,7 @@ async function writeBackup(
   const manifest = buildManifest({
     ...begun,
     tier: request.tier,
+    safety: request.safety,
     cluster: prepared.cluster,
     host: context.host,
     toolVersion: context.toolVersion,

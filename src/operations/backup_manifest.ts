@@ -18,6 +18,7 @@ export interface BackupFacts {
   readonly tier: Tier;
   readonly cluster: string;
   readonly host: string;
+  readonly safety?: true | undefined;
   readonly toolVersion: string;
   readonly pgDump: Tool;
   readonly server: ServerFacts;
@@ -65,6 +66,7 @@ export function buildManifest(facts: BackupFacts): Manifest {
     cluster: facts.cluster,
     host: facts.host,
     database: database.name,
+    ...(facts.safety === undefined ? {} : { safety: facts.safety }),
     server: {
       version: server.version,
       version_num: server.version_num,

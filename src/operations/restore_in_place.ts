@@ -152,7 +152,7 @@ async function takeSafetyBackup(work: RestoreWork): Promise<SafetyBackup> {
   const startedAt = context.clock();
   context.log.step(`taking a safety backup of ${JSON.stringify(target.database)}`);
   try {
-    const request = { target, tier: 'manual', verify: true, waitMs: 0 } as const;
+    const request = { target, tier: 'manual', safety: true, verify: true, waitMs: 0 } as const;
     const { manifest, folder, warnings } = await backupFull(context, request);
     for (const text of warnings) context.log.warn(text);
     await recordSuccess(context, target, manifest);

@@ -4,7 +4,7 @@ import { createReadStream, type Stats } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import type { BackupEntry, CatalogEntry } from '../catalog/catalog.ts';
+import { type BackupEntry, type CatalogEntry, isUsable } from '../catalog/catalog.ts';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { parseLabel, type Tier } from '../core/label.ts';
 import { type Manifest, manifestName } from '../core/manifest.ts';
@@ -71,7 +71,8 @@ function entrySource(context: RepositoryContext, entry: CatalogEntry): BackupSou
 }
 
 /**
- * The latest usable backup of a database; younger ones that are damaged are told and passed over.
+ * The latest usable backup of a database; younger ones that are damaged, and safety backups,
+ * are told and passed over.
  *
  * @throws HoldfastError BACKUP_NOT_FOUND with the databases that have backups
  */
@@ -81,8 +82,11 @@ export async function latestSource(
   filter: SourceFilter,
 ): Promise<{ readonly source: BackupSource; readonly entry: BackupEntry }> {
   const { entry, skipped } = await context.catalog.latestBackup(database, filter);
-  for (const { label } of skipped) {
-    context.log.warn(`${label} is younger, but damaged: it is passed over`);
+  for (const passed of skipped) {
+    const why = isUsable(passed)
+      ? 'the safety backup of a restore in place: it is passed over; to restore it, name it'
+      : 'damaged: it is passed over';
+    context.log.warn(`${passed.label} is younger, but ${why}`);
   }
   return { source: entrySource(context, entry), entry };
 }
