@@ -24,7 +24,7 @@ import { withRestoreLock } from './restore_lock.ts';
 import type { RestorePlan } from './restore_plan.ts';
 import { recordRestore } from './restore_rates.ts';
 import { type RestoredRoles, restoreRoles } from './restore_roles.ts';
-import { readOldDatabase, readRestoreServer, requireSpace } from './restore_server.ts';
+import { readCarried, readOldDatabase, readRestoreServer, requireSpace } from './restore_server.ts';
 import { planSql, requireSqlWay } from './restore_sql.ts';
 import { type PlacedDatabase, putInPlace } from './restore_swap.ts';
 import { isTroubled } from './restore_trouble.ts';
@@ -85,13 +85,15 @@ async function lookAround(
   const comparesContent = request.compare === 'content';
   if (comparesContent) requireComparable(source);
   requireSqlWay(request);
+  const old = await readOldDatabase(admin, targetDatabase);
   return {
     context,
     request,
     admin,
     parameters,
     server,
-    old: await readOldDatabase(admin, targetDatabase),
+    old,
+    carried: await readCarried(admin, source, old, server.versionNum),
     restoreTool: await (source.format === 'sql'
       ? find('psql', undefined)
       : find('pg_restore', source.dumpMajor ?? undefined)),

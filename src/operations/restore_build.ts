@@ -33,20 +33,20 @@ export interface BuiltDatabase {
   readonly seconds: Omit<RestoreRate['seconds'], 'verifying'>;
 }
 
-/** The statement that makes the empty database, like the original where its manifest is known. */
+/** The statement that makes the empty database, like the original as far as that is known. */
 async function createStatement(work: RestoreWork): Promise<string> {
-  const { admin, request, restoringName, server } = work;
+  const { admin, carried, restoringName, server, sql } = work;
   const name = quoteIdentifier(restoringName);
-  const { manifest } = request.source;
-  if (manifest === null) return createFromSql(restoringName, work.sql);
-  const { tablespace } = manifest.properties;
+  const isToldBySql = sql !== null && sql.databaseOptions !== '';
+  if (carried === null || isToldBySql) return createFromSql(restoringName, sql);
+  const { tablespace } = carried;
   const found = await queryRows(
     admin,
     'SELECT 1 FROM pg_catalog.pg_tablespace WHERE spcname = $1',
     [tablespace],
   );
   const tablespaceExists = found.length > 0;
-  return createDatabaseSql(manifest.properties, name, {
+  return createDatabaseSql(carried, name, {
     serverVersionNum: server.versionNum,
     tablespaceExists,
   });
@@ -121,10 +121,9 @@ async function fillOrKeep(
 
 /** The parameters of every session in the new database, which write and read money alike. */
 async function fillingParameters(work: RestoreWork, name: string): Promise<ConnectionParameters> {
-  const { admin, request } = work;
+  const { admin, carried } = work;
   const parameters = await restoringParameters(admin, work.parameters, name);
-  const settings = request.source.manifest?.properties.settings ?? [];
-  const option = await moneyOption(admin, settings);
+  const option = await moneyOption(admin, carried?.settings ?? []);
   return option === null ? parameters : withOptions(parameters, [option]);
 }
 

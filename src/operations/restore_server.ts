@@ -2,12 +2,15 @@
 
 import { stat, statfs } from 'node:fs/promises';
 import type { Client } from 'pg';
+import type { DatabaseProperties } from '../core/database_properties.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
 import { databaseOid } from '../postgres/admin.ts';
 import { type ConnectionParameters, isSocket, withDatabase } from '../postgres/connection.ts';
 import { readServerFacts } from '../postgres/facts.ts';
+import { readDatabaseProperties } from '../postgres/properties.ts';
 import { queryRows } from '../postgres/query.ts';
+import type { BackupSource } from './backup_source.ts';
 import { type Obstacle, readObstacles } from './restore_obstacles.ts';
 
 /**
@@ -78,6 +81,21 @@ export async function readOldDatabase(admin: Client, name: string): Promise<OldD
   );
   if (row === undefined) return null;
   return { ...row, bytes: Number(row.bytes), obstacles: await readObstacles(admin, oid) };
+}
+
+/**
+ * What the new database is to carry itself. A dump of another tool does not tell it, so the
+ * database keeps what it has: its owner, privileges, settings.
+ */
+export async function readCarried(
+  admin: Client,
+  source: BackupSource,
+  old: OldDatabase | null,
+  versionNum: number,
+): Promise<DatabaseProperties | null> {
+  if (source.manifest !== null) return source.manifest.properties;
+  if (old === null || old.isInvalid) return null;
+  return readDatabaseProperties(admin, old.oid, versionNum);
 }
 
 /** The target server, as a restore needs to know it. */

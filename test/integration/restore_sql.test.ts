@@ -77,6 +77,31 @@ describe('SQL of pg_dump', () => {
     expect(row).toEqual({ collate: 'C' });
   });
 
+  it.each([
+    ['SQL', async () => scene.plain],
+    ['a dump in custom format', () => scene.dump(['--format=custom', 'source'])],
+  ] as const)('%s: the database keeps its owner, privileges and settings', async (_what, dump) => {
+    await scene.cluster.sql([
+      'ALTER DATABASE shop OWNER TO keeper',
+      'REVOKE CONNECT ON DATABASE shop FROM PUBLIC',
+      "ALTER DATABASE shop SET work_mem = '7MB'",
+      'ALTER DATABASE shop CONNECTION LIMIT 17',
+      "COMMENT ON DATABASE shop IS 'the shop''s'",
+    ]);
+    const own = () =>
+      scene.cluster.sql(
+        `SELECT pg_get_userbyid(datdba) AS owner, datacl::text AS acl, datconnlimit AS most,
+                shobj_description(d.oid, 'pg_database') AS comment, setconfig::text AS settings
+           FROM pg_database AS d JOIN pg_db_role_setting ON setdatabase = d.oid
+          WHERE datname = 'shop'`,
+      );
+    const before = await own();
+    const path = await scene.write('keeps', await dump());
+    await scene.expectRestored(await scene.restore([path, 'shop']));
+    expect(await own()).toEqual(before);
+    expect(before).toMatchObject([{ owner: 'keeper', most: 17, comment: "the shop's" }]);
+  });
+
   it('an odd name, with several jobs asked for', async () => {
     const path = await scene.write(`${oddName}.sql`, scene.plain);
     const outcome = await scene.restore([path, 'new "one" $(id)', '--jobs', '4']);
