@@ -366,7 +366,7 @@ describe('while one runs', () => {
     expect(stderr).toContain('error: interrupted by SIGTERM');
     expect(status).toBe(130);
     const after = await bench.run('list_backups', ['--json']);
-    expect(jsonOf(after)).toEqual({ backups: before.backups, unfinished: [] });
+    expect(jsonOf(after)).toMatchObject({ backups: before.backups, unfinished: [] });
   });
 });
 

@@ -81,7 +81,7 @@ describe('status 2: an argument or a setting', () => {
     [['restore_backup', '--latest', 'mastertrade', '--jobs', '0'], /--jobs.*0/],
     [
       ['restore_backup', '--latest', 'mastertrade', '--compare', 'some'],
-      /"some".*"counts", "none"/,
+      /"some".*"counts", "content", "none"/,
     ],
     [['restore_backup'], /nothing says what to restore\nhint: .*--latest/],
     [['restore_backup', '--latest', 'mastertrade', 'webshop'], /"webshop" is one too many/],
