@@ -30,7 +30,7 @@ export interface CatalogFilter {
 /** The latest usable backup of a database. */
 export interface LatestBackup {
   readonly entry: BackupEntry;
-  /** Younger ones that were passed over, since they are damaged: tell the user. */
+  /** Younger ones that were passed over: damaged, or the safety backup of a restore. Tell it. */
   readonly skipped: readonly CatalogEntry[];
 }
 
@@ -54,7 +54,9 @@ export interface Catalog {
   findBackup(label: string, filter?: CatalogFilter): Promise<CatalogEntry>;
 
   /**
-   * The youngest backup of a database that is not known as damaged.
+   * The youngest backup of a database that is not known as damaged. Safety backups hold what a
+   * restore in place replaced: they are passed over, so that the same restore can be typed again,
+   * unless the tier is named or there is no other.
    *
    * @throws HoldfastError USAGE when two clusters have such a database; BACKUP_NOT_FOUND with the
    *   databases that have backups, the nearest name first
@@ -67,6 +69,11 @@ export interface Catalog {
     check: CheckState,
     facts: Readonly<Record<string, unknown>>,
   ): Promise<void>;
+}
+
+/** Whether nothing is known against a backup. */
+export function isUsable(entry: CatalogEntry): entry is BackupEntry {
+  return entry.problem === null && entry.check?.kind !== 'damaged';
 }
 
 interface YoungestUsable {
@@ -151,21 +158,28 @@ class StoredCatalog implements Catalog {
     if (new Set(places.map(({ cluster }) => cluster)).size > 1) {
       throw ambiguous(`the database ${JSON.stringify(database)}`, places);
     }
-    const { entry, skipped } = await this.#youngestUsable(places);
+    const { entry, skipped } = await this.#youngestUsable(places, filter.tier !== undefined);
     if (entry !== null) return { entry, skipped };
     throw await this.#nothingFor(database, filter, skipped.length);
   }
 
   /** @param places oldest first */
-  async #youngestUsable(places: readonly EntryPlace[]): Promise<YoungestUsable> {
+  async #youngestUsable(
+    places: readonly EntryPlace[],
+    safetyToo: boolean,
+  ): Promise<YoungestUsable> {
     const skipped: CatalogEntry[] = [];
+    let lastResort: YoungestUsable = { entry: null, skipped };
     for (const place of places.toReversed()) {
       const entry = await readEntry(this.#storage, place);
       if (entry === null) continue;
-      if (entry.problem === null && entry.check?.kind !== 'damaged') return { entry, skipped };
+      if (isUsable(entry)) {
+        if (safetyToo || entry.manifest.safety !== true) return { entry, skipped };
+        if (lastResort.entry === null) lastResort = { entry, skipped: [...skipped] };
+      }
       skipped.push(entry);
     }
-    return { entry: null, skipped };
+    return lastResort;
   }
 
   async #nothingFor(

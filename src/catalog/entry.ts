@@ -36,7 +36,7 @@ export interface DamagedEntry extends EntryBase {
 /** A folder of a backup; `problem` tells the two kinds apart. */
 export type CatalogEntry = BackupEntry | DamagedEntry;
 
-/** A folder of a backup with what a list shows of its manifest; `null` facts come with a problem. */
+/** A folder of a backup with what a list shows of its manifest, or why that cannot be used. */
 export interface ListedEntry extends EntryBase {
   readonly facts: ManifestFacts | null;
   readonly problem: HoldfastError | null;

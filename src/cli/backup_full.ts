@@ -29,6 +29,7 @@ import { needRepository } from './open_context.ts';
 interface Wish {
   readonly tier: Tier;
   readonly verify: boolean;
+  readonly withoutDigests: boolean;
   readonly waitMs: number;
   /** Whether older backups go that the retention does not keep. */
   readonly retention: boolean;
@@ -98,6 +99,7 @@ export async function backupFullCommand(invocation: Invocation): Promise<Command
   const wish = {
     tier: flags.type as Tier,
     verify: flags.verify === true,
+    withoutDigests: flags['no-table-digests'] === true,
     waitMs: readWaitMs(flags.wait),
     retention: flags['no-retention'] !== true,
   };

@@ -15,6 +15,7 @@ export const backupFull: Command = {
     'threads',
     'parallel',
     'nice',
+    'read-back',
     'host',
     'port',
     'username',
@@ -29,7 +30,11 @@ export const backupFull: Command = {
       })
       .option('verify', {
         type: 'boolean',
-        describe: 'Decompress what was written and read it back whole',
+        describe: 'Decompress what was written and read it back whole, as --read-back plain',
+      })
+      .option('no-table-digests', {
+        type: 'boolean',
+        describe: 'Count and digest no rows: faster, and a restore has nothing to compare',
       })
       .option('no-retention', {
         type: 'boolean',

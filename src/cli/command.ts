@@ -23,6 +23,7 @@ export type FlagName =
   | 'compression-level'
   | 'threads'
   | 'parallel'
+  | 'read-back'
   | 'nice'
   | 'jobs'
   | 'host'

@@ -49,7 +49,7 @@ function catchSignals(): AbortSignal {
       if (controller.signal.aborted) process.exit(exitStatus.interrupted);
       controller.abort(
         new HoldfastError('INTERRUPTED', `interrupted by ${name}`, {
-          hint: 'What was under way has left nothing behind; start the command again when it suits.',
+          hint: 'What was under way has left nothing behind; start the command again.',
         }),
       );
     });

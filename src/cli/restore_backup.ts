@@ -76,7 +76,7 @@ async function findSource(
   const backup = wish.backup ?? '';
   const source = isLabel(backup)
     ? await labelSource(needRepository(context), backup, named, filter)
-    : await fileSource(backup, cwd);
+    : await fileSource(backup, cwd, named ?? null);
   const targetDatabase = wish.target ?? named ?? source.manifest?.database;
   if (targetDatabase === undefined) {
     throw usage(
@@ -214,7 +214,9 @@ async function restoreFrom(
   if (flags['verify-only'] === true) return verifyOnly(context, source);
   requireTarget(targetDatabase);
   const compare = flags.compare as RestoreRequest['compare'];
-  const jobs = config.settings.restore_jobs;
+  // psql restores SQL in one session, whatever was asked for.
+  const jobs = source.format === 'sql' ? 1 : config.settings.restore_jobs;
+  if (jobs < config.settings.restore_jobs) context.log.step('psql restores SQL in one session');
   const request = { ...chosen, ...readWay(context, flags), jobs, compare };
   if (flags['dry-run'] === true) {
     const plan = await planRestore(context, request);

@@ -100,6 +100,26 @@ export const generalTable = {
       '19 the farthest. The server is not among them; a higher value than it has already is kept.',
     example: 10,
   },
+  table_digests: {
+    schema: { type: 'boolean' },
+    env: ['TABLE_DIGESTS'],
+    default: true,
+    description:
+      'Count and digest the rows of every table, and the whole dump, while it streams by. ' +
+      'Without it pg_dump writes straight into the compressor, which is faster, and a restore ' +
+      'has nothing to compare.',
+    example: false,
+  },
+  read_back: {
+    schema: { type: 'string', enum: ['none', 'stored', 'plain'] },
+    env: ['READ_BACK'],
+    flag: 'read-back',
+    default: 'stored',
+    description:
+      'How a backup is read back before it is committed: `none`, `stored` (the digests of what ' +
+      'lies in the store) or `plain` (also decompressed to the end).',
+    example: 'plain',
+  },
   min_disk_space_gb: {
     schema: { type: 'number', minimum: 0, maximum: 1_000_000 },
     env: ['MIN_DISK_SPACE_GB'],

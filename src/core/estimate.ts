@@ -3,7 +3,7 @@
 import { median } from './size_history.ts';
 
 /** The steps of a restore whose time is recorded. */
-export const restoreSteps = ['verifying', 'filling', 'comparing', 'analyzing'] as const;
+const restoreSteps = ['verifying', 'filling', 'comparing', 'analyzing'] as const;
 export type RestoreStep = (typeof restoreSteps)[number];
 
 /** What a restore that was swapped in has taken. */
@@ -29,8 +29,8 @@ const restoresMax = 5;
 const sizeFactorMax = 8;
 
 /**
- * Estimates a restore by the median of the last similar ones, each step scaled by the bytes. Similar
- * is: as many jobs, the same comparison, at most eight times smaller or larger.
+ * Estimates a restore by the median of the last similar ones, each step scaled by the bytes.
+ * Similar is: as many jobs, the same comparison, at most eight times smaller or larger.
  *
  * @param rates oldest first
  * @returns `null` when none was similar: then nothing is known

@@ -38,8 +38,11 @@ const File = Type.Object(
     filters: Type.Array(Filter),
     /** The bytes as they lie in the store: anyone can check them, with no key. */
     stored: Measured,
-    /** The bytes before the first filter: they prove the whole chain. */
-    plain: Measured,
+    /**
+     * The bytes before the first filter: they prove the whole chain. `null` where the dump went
+     * from pg_dump straight into the compressor, whose own checksum then proves them.
+     */
+    plain: Type.Union([Measured, Type.Null()]),
   },
   closed,
 );
@@ -81,6 +84,8 @@ export const manifestSchema = Type.Object(
     /** The host that took the backup. */
     host: Name,
     database: Name,
+    /** Taken before a restore in place dropped this very database: what somebody wanted rid of. */
+    safety: Type.Optional(Type.Literal(true)),
     server: Server,
     properties: databasePropertiesSchema,
     started_at: Time,
@@ -88,7 +93,10 @@ export const manifestSchema = Type.Object(
     duration_seconds: Type.Number({ minimum: 0 }),
     database_bytes: Bytes,
     files: Type.Array(File, { minItems: 1 }),
-    /** One entry for each table with data in the dump; `null` when it could not be read so. */
+    /**
+     * One entry for each table with data in the dump; `null` when nobody looked, or when it could
+     * not be read so.
+     */
     tables: Type.Union([Type.Array(Table), Type.Null()]),
     large_objects: Type.Union([
       Type.Object({ count: Bytes, bytes: Bytes, sha256: Sha256 }, closed),
@@ -101,7 +109,7 @@ export const manifestSchema = Type.Object(
     read_back: Type.Object(
       {
         /** `stored`: hashed again from the store; `plain`: also decompressed to the end. */
-        depth: Type.Union([Type.Literal('stored'), Type.Literal('plain')]),
+        depth: Type.Union([Type.Literal('none'), Type.Literal('stored'), Type.Literal('plain')]),
         seconds: Type.Number({ minimum: 0 }),
       },
       closed,

@@ -27,6 +27,8 @@ function contradiction(manifest: Manifest): string | null {
   if (twice !== undefined) return `the file ${twice} is listed twice`;
   const own = names.find((name) => name === manifestName || name === sumsName);
   if (own !== undefined) return `${own} is listed as a file`;
+  const unproved = manifest.files.find((file) => file.plain === null && file.filters.length === 0);
+  if (unproved !== undefined) return `nothing proves the plain bytes of ${unproved.name}`;
   const dumps = manifest.files.filter((file) => file.role === 'dump').length;
   if (dumps !== 1) return `${dumps} dumps are listed instead of one`;
   return null;

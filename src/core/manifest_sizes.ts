@@ -1,11 +1,21 @@
 /** The sizes that a manifest tells. */
 
-import type { Manifest, ManifestFile } from './manifest.ts';
+import type { Manifest } from './manifest.ts';
 
-/** All files of a backup together, as they are stored or before the first filter. */
+/** All files of a backup together, as they are stored. */
+export function totalBytes(manifest: Pick<Manifest, 'files'>, part: 'stored'): number;
+/** All files of a backup together, before the first filter; `null` where one is not known. */
+export function totalBytes(manifest: Pick<Manifest, 'files'>, part: 'plain'): number | null;
+/** The sizes of all files of a backup added up. */
 export function totalBytes(
-  manifest: Pick<Manifest, 'files'>,
-  part: keyof Pick<ManifestFile, 'stored' | 'plain'>,
-): number {
-  return manifest.files.reduce((bytes, file) => bytes + file[part].bytes, 0);
+  { files }: Pick<Manifest, 'files'>,
+  part: 'stored' | 'plain',
+): number | null {
+  let bytes = 0;
+  for (const file of files) {
+    const measured = file[part];
+    if (measured === null) return null;
+    bytes += measured.bytes;
+  }
+  return bytes;
 }

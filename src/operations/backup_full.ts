@@ -7,7 +7,13 @@ import { backupFolder, databaseFolder } from '../catalog/repository.ts';
 import { beginRun } from '../catalog/runs.ts';
 import { toHoldfastError } from '../core/errors.ts';
 import type { Tier } from '../core/label.ts';
-import { type Manifest, type ManifestWarning, manifestName, sumsName } from '../core/manifest.ts';
+import {
+  type Manifest,
+  type ManifestFile,
+  type ManifestWarning,
+  manifestName,
+  sumsName,
+} from '../core/manifest.ts';
 import { serializeManifest } from '../core/manifest_codec.ts';
 import { unusualSize } from '../core/size_history.ts';
 import { sumsOf } from '../core/sums.ts';
@@ -42,8 +48,12 @@ import { stopOnLostLock } from './stop_on_lost_lock.ts';
 export interface BackupRequest {
   readonly target: ResolvedTarget;
   readonly tier: Tier;
-  /** Also decompress what was written before it is committed. */
+  /** Also decompress what was written before it is committed, whatever the settings say. */
   readonly verify: boolean;
+  /** Look at no table, whatever the settings say. */
+  readonly withoutDigests?: boolean;
+  /** Saves what a restore in place will drop: no `--latest` is ever that one. */
+  readonly safety?: true;
   /** How long to wait for another backup of the same database; 0 ends with LOCKED at once. */
   readonly waitMs: number;
 }
@@ -66,17 +76,20 @@ async function writeBoth(
   context: RepositoryContext,
   prepared: Preparation,
   input: DumpInput,
+  digests: boolean,
   stop: AbortController,
 ): Promise<Written> {
   const { database, estimate, pgDump, pgDumpall, snapshot } = prepared;
-  const progress = await context.log.progress(`dumping ${database.name}`, estimate.plainBytes);
+  const expectedBytes = digests ? estimate.plainBytes : estimate.storedBytes;
+  const progress = await context.log.progress(`dumping ${database.name}`, expectedBytes);
+  const wish = { digests, onBytes: progress.add };
   const failTogether = (error: unknown): never => {
     stop.abort(toHoldfastError(error));
     throw error;
   };
   try {
     const jobs = [
-      writeDump(input, pgDump.path, snapshot, progress.add).catch(failTogether),
+      writeDump(input, pgDump.path, snapshot, wish).catch(failTogether),
       writeGlobals(input, pgDumpall.path).catch(failTogether),
     ] as const;
     await Promise.allSettled(jobs);
@@ -86,6 +99,22 @@ async function writeBoth(
   } finally {
     progress.end();
   }
+}
+
+/** Compares a dump with those before it: before the filters where that is known, else as stored. */
+function warnOfSize(dump: ManifestFile, earlier: readonly ManifestFile[]): ManifestWarning | null {
+  const filters = JSON.stringify(dump.filters);
+  const alike = earlier.filter((file) => JSON.stringify(file.filters) === filters);
+  const [bytes, history] =
+    dump.plain === null
+      ? [dump.stored.bytes, alike.map(({ stored }) => stored.bytes)]
+      : [dump.plain.bytes, earlier.flatMap(({ plain }) => plain?.bytes ?? [])];
+  const unusual = unusualSize(bytes, history);
+  if (unusual === null) return null;
+  const message =
+    `the dump is much ${unusual.kind} than those before it: ${formatBytes(bytes)}, where ` +
+    `${formatBytes(unusual.medianBytes)} were usual`;
+  return { code: 'unusual-size', message };
 }
 
 /** What the run found that a person should know; it stays in the manifest. */
@@ -99,20 +128,13 @@ function collectWarnings(prepared: Preparation, written: Written): ManifestWarni
     const message = `the roles were saved without their passwords: role ${role} may not read them`;
     warnings.push({ code: 'no-role-passwords', message });
   }
-  const { problem } = written.dump.reading;
+  const problem = written.dump.reading?.problem ?? null;
   if (problem !== null) {
     const message = `the rows of the tables were not counted: ${problem.message}`;
     warnings.push({ code: 'not-counted', message });
   }
-  const dumped = written.dump.file.plain.bytes;
-  const unusual = unusualSize(dumped, prepared.earlierDumpBytes);
-  if (unusual !== null) {
-    const message =
-      `the dump is much ${unusual.kind} than those before it: ${formatBytes(dumped)}, where ` +
-      `${formatBytes(unusual.medianBytes)} were usual`;
-    warnings.push({ code: 'unusual-size', message });
-  }
-  return warnings;
+  const unusual = warnOfSize(written.dump.file, prepared.earlierDumps);
+  return unusual === null ? warnings : [...warnings, unusual];
 }
 
 /** Writes, reads back and commits one backup into its folder. */
@@ -129,18 +151,20 @@ async function writeBackup(
   const { signal } = stop;
   const filters = compressionFilters(settings.compression, settings.compression_level);
   const input = { context, signal, parameters: prepared.parameters, folder, filters };
-  const written = await writeBoth(context, prepared, input, stop);
+  const digests = settings.table_digests && request.withoutDigests !== true;
+  const written = await writeBoth(context, prepared, input, digests, stop);
   const { dump, globals } = written;
   const script = await putRestoreScript(context, prepared, folder, begun, [
     dump.file,
     globals.file,
   ]);
   const files = [dump.file, globals.file, script];
-  const depth = request.verify ? 'plain' : 'stored';
+  const depth = request.verify ? 'plain' : settings.read_back;
   const readBack = await readBackFiles(context, folder, files, depth, signal);
   const manifest = buildManifest({
     ...begun,
     tier: request.tier,
+    safety: request.safety,
     cluster: prepared.cluster,
     host: context.host,
     toolVersion: context.toolVersion,

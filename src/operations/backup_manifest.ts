@@ -18,6 +18,7 @@ export interface BackupFacts {
   readonly tier: Tier;
   readonly cluster: string;
   readonly host: string;
+  readonly safety?: true | undefined;
   readonly toolVersion: string;
   readonly pgDump: Tool;
   readonly server: ServerFacts;
@@ -26,7 +27,8 @@ export interface BackupFacts {
   readonly finishedAt: Date;
   readonly durationSeconds: number;
   readonly files: readonly ManifestFile[];
-  readonly reading: ArchiveReading;
+  /** `null` where nobody looked into the dump. */
+  readonly reading: ArchiveReading | null;
   readonly warnings: readonly ManifestWarning[];
   readonly readBack: Manifest['read_back'];
 }
@@ -36,10 +38,10 @@ export interface BackupFacts {
  * the stream could not be understood to its end, since half a list would lie.
  */
 function manifestTables(
-  reading: ArchiveReading,
+  reading: ArchiveReading | null,
   roots: DatabaseFacts['partitionRoots'],
 ): ManifestTable[] | null {
-  if (reading.problem !== null) return null;
+  if (reading === null || reading.problem !== null) return null;
   return reading.tables.map(({ oid, schema, name, rows, bytes, sha256 }) => {
     const root = roots.get(oid);
     return { schema, name, ...(root === undefined ? {} : { root }), rows, bytes, sha256 };
@@ -59,11 +61,12 @@ export function buildManifest(facts: BackupFacts): Manifest {
     pg_dump: {
       version: pgDump.version,
       major: pgDump.major,
-      archive: reading.header?.version ?? 'unknown',
+      archive: reading?.header?.version ?? 'unknown',
     },
     cluster: facts.cluster,
     host: facts.host,
     database: database.name,
+    ...(facts.safety === undefined ? {} : { safety: facts.safety }),
     server: {
       version: server.version,
       version_num: server.version_num,
@@ -80,7 +83,7 @@ export function buildManifest(facts: BackupFacts): Manifest {
     database_bytes: database.bytes,
     files: [...facts.files],
     tables: manifestTables(reading, database.partitionRoots),
-    large_objects: reading.largeObjects,
+    large_objects: reading?.largeObjects ?? null,
     relations: { ...database.relations },
     warnings: [...facts.warnings],
     read_back: facts.readBack,

@@ -36,7 +36,8 @@ export async function checkReadiness(
   await prepared.snapshotClient.end();
   const { storage } = context.repository;
   // Several databases of one run are tested at once.
-  const probe = `state/probe-${context.runId}-${Buffer.from(context.randomBytes(4)).toString('hex')}`;
+  const unique = Buffer.from(context.randomBytes(4)).toString('hex');
+  const probe = `state/probe-${context.runId}-${unique}`;
   await storage.put(probe, Buffer.from('holdfast'));
   await storage.remove(probe);
   return {

@@ -4,6 +4,9 @@ import type { Readable } from 'node:stream';
 import type { FilterSpec, Manifest } from '../core/manifest.ts';
 import type { Storage } from '../storage/storage.ts';
 
+/** How a dump is written: pg_dump's custom format, or SQL as text. */
+export type DumpFormat = 'archive' | 'sql';
+
 /** One file of a backup, wherever it lies. */
 export interface SourceFile {
   readonly name: string;
@@ -19,6 +22,9 @@ export interface BackupSource {
   /** `null` for a dump that no manifest belongs to. */
   readonly manifest: Manifest | null;
   readonly dump: SourceFile;
+  readonly format: DumpFormat;
+  /** Of a file that may hold several databases: the one that the operator named, if he did. */
+  readonly database: string | null;
   readonly globals: SourceFile | null;
   /** Bytes of the dump before compression, where known. */
   readonly plainBytes: number | null;

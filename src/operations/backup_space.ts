@@ -30,8 +30,12 @@ export function estimateSize(databaseBytes: number, manifest: Manifest | null): 
     return { plainBytes: databaseBytes, storedBytes, from: 'database' };
   }
   const growth = databaseBytes / manifest.database_bytes;
-  const sum = (part: 'plain' | 'stored') => Math.ceil(totalBytes(manifest, part) * growth);
-  return { plainBytes: sum('plain'), storedBytes: sum('stored'), from: 'history' };
+  const plain = totalBytes(manifest, 'plain');
+  return {
+    plainBytes: plain === null ? databaseBytes : Math.ceil(plain * growth),
+    storedBytes: Math.ceil(totalBytes(manifest, 'stored') * growth),
+    from: 'history',
+  };
 }
 
 /**

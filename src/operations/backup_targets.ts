@@ -92,8 +92,8 @@ async function discover(context: Context): Promise<ResolvedTarget[]> {
  * The targets of a run: those that are named, else all of the server with `--all`, else the
  * configured ones.
  *
- * @throws HoldfastError USAGE when nothing says which database, or both ways do; CONFIG_INVALID when
- *   two databases would lie in one place
+ * @throws HoldfastError USAGE when nothing says which database, or both ways do; CONFIG_INVALID
+ *   when two databases would lie in one place
  */
 export async function chooseTargets(
   context: Context,

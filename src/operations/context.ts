@@ -55,6 +55,7 @@ export function flowContext(context: Context, signal: AbortSignal = context.sign
   return {
     environment: context.environment,
     threads: context.config.settings.threads,
+    temporaryDir: context.config.settings.temp_dir,
     signal,
   };
 }

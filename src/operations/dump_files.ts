@@ -47,7 +47,9 @@ interface ProgramRun {
   readonly args: readonly string[];
   readonly name: string;
   readonly role: ManifestFile['role'];
-  readonly observers: readonly Observer[];
+  /** See the plain bytes; `null` where nobody wants to know them. */
+  readonly observers: readonly Observer[] | null;
+  readonly storedObservers?: readonly Observer[];
 }
 
 /** What a program wrote, or why it failed; in both cases with what it said. */
@@ -62,17 +64,19 @@ async function streamProgram(input: DumpInput, run: ProgramRun): Promise<Program
   const started: DataChild[] = [];
   try {
     const measured = await store({
-      source: () => {
+      source: (into) => {
         // The connection is in the environment: nothing of it is in argv.
         const connection = programEnvironment(parameters, context.environment);
         const environment = { ...connection, ...copyTextVariables };
-        const child = startChild(run.path, run.args, { environment, signal });
+        const child = startChild(run.path, run.args, { environment, signal, into });
         child.stdin.end();
         started.push(child);
         return child;
       },
       filters,
-      observers: run.observers,
+      observers: run.observers ?? [],
+      plainUnseen: run.observers === null,
+      storedObservers: run.storedObservers ?? [],
       sinks: [(body) => folder.put(name, body)],
       context: flowContext(context, signal),
     });
@@ -103,35 +107,40 @@ async function dumpError(
 
 /** The dump that was written, and what its own stream told of the tables in it. */
 export interface WrittenDump extends WrittenFile {
-  readonly reading: ArchiveReading;
+  /** `null` where nobody wanted to know. */
+  readonly reading: ArchiveReading | null;
 }
 
 /**
  * Runs pg_dump into `database.dump`, through the filters, as one stream. The rows of each table
- * are counted and digested as they pass; no second scan is made.
+ * are counted and digested as they pass; no second scan is made. Without digests the bytes go from
+ * pg_dump straight into the compressor, where that is a program.
  *
  * @param snapshot what `pg_export_snapshot()` gave
- * @param onBytes told of plain bytes as they pass
+ * @param wish whether to look at the plain bytes, and who is told how many have passed: plain ones
+ *   if so, else stored ones
  * @throws HoldfastError with pg_dump's own words
  */
 export async function writeDump(
   input: DumpInput,
   pgDump: string,
   snapshot: string,
-  onBytes: (bytes: number) => void,
+  wish: { readonly digests: boolean; readonly onBytes: (bytes: number) => void },
 ): Promise<WrittenDump> {
-  const archive = createArchiveReader();
+  const archive = wish.digests ? createArchiveReader() : null;
+  const counter = createByteCounter(wish.onBytes);
   const outcome = await streamProgram(input, {
     program: 'pg_dump',
     path: pgDump,
     args: dumpArguments({ snapshot }),
     name: 'database.dump',
     role: 'dump',
-    observers: [archive, createByteCounter(onBytes)],
+    observers: archive === null ? null : [archive, counter],
+    storedObservers: archive === null ? [counter] : [],
   });
   if ('error' in outcome) throw outcome.error;
   const { file, stderr } = outcome;
-  return { file, notices: programWarnings(stderr), reading: archive.finish() };
+  return { file, notices: programWarnings(stderr), reading: archive?.finish() ?? null };
 }
 
 /** The roles and tablespaces that were written. */

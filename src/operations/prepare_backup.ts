@@ -1,7 +1,7 @@
 /** Asks all that a backup needs to know before anything is written. */
 
 import type { Client } from 'pg';
-import type { Manifest, ManifestWarning } from '../core/manifest.ts';
+import type { Manifest, ManifestFile, ManifestWarning } from '../core/manifest.ts';
 import type { ConnectionParameters } from '../postgres/connection.ts';
 import { pinCopyText } from '../postgres/copy_text.ts';
 import {
@@ -30,8 +30,8 @@ export interface Preparation {
   readonly pgDump: Tool;
   readonly pgDumpall: Tool;
   readonly estimate: SizeEstimate;
-  /** The dumps of earlier backups before compression, oldest first. */
-  readonly earlierDumpBytes: readonly number[];
+  /** The dumps of earlier backups, oldest first. */
+  readonly earlierDumps: readonly ManifestFile[];
   readonly warnings: readonly ManifestWarning[];
 }
 
@@ -44,8 +44,8 @@ async function earlierManifests(
   return entries.flatMap(({ manifest }) => manifest ?? []);
 }
 
-function dumpBytes(manifest: Manifest): number {
-  return manifest.files.find(({ role }) => role === 'dump')?.plain.bytes ?? 0;
+function dumpOf({ files }: Manifest): readonly ManifestFile[] {
+  return files.filter(({ role }) => role === 'dump');
 }
 
 /**
@@ -90,7 +90,7 @@ export async function prepareBackup(
       pgDump,
       pgDumpall,
       estimate,
-      earlierDumpBytes: history.map(dumpBytes),
+      earlierDumps: history.flatMap(dumpOf),
       warnings,
     };
   } catch (error) {

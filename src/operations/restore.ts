@@ -6,24 +6,26 @@
 import type { Client } from 'pg';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import type { RestoreRate } from '../core/estimate.ts';
-import { beforeName, restoringName } from '../core/names.ts';
-import { databaseOid, dropDatabaseChecked } from '../postgres/admin.ts';
-import { acquireDatabaseLock, restoreLockKey } from '../postgres/advisory_lock.ts';
+import { parseLeftoverName, putAsideAt } from '../core/leftovers.ts';
+import { beforeName, isLeftoverNameOf, restoringName } from '../core/names.ts';
+import { dropDatabaseChecked, listDatabaseNames } from '../postgres/admin.ts';
 import type { ConnectionParameters } from '../postgres/connection.ts';
 import { formatLockHolder } from '../postgres/lock_holder.ts';
 import { findTool } from '../postgres/tools.ts';
 import type { Context } from './context.ts';
-import { connectMaintenance, openMore } from './open_database.ts';
+import { connectMaintenance } from './open_database.ts';
 import { type BuiltDatabase, buildDatabase, createRestoring } from './restore_build.ts';
 import { dropFailed, dropStaleRestores } from './restore_cleanup.ts';
 import { requireComparable } from './restore_compare_content.ts';
 import { forecast, rateWish } from './restore_forecast.ts';
 import { makeRoom, requireInPlace, type SafetyBackup, tellSafety } from './restore_in_place.ts';
 import { leaveUnswapped, unverified } from './restore_keep_going.ts';
+import { withRestoreLock } from './restore_lock.ts';
 import type { RestorePlan } from './restore_plan.ts';
 import { recordRestore } from './restore_rates.ts';
 import { type RestoredRoles, restoreRoles } from './restore_roles.ts';
-import { readOldDatabase, readRestoreServer, requireSpace } from './restore_server.ts';
+import { readCarried, readOldDatabase, readRestoreServer, requireSpace } from './restore_server.ts';
+import { planSql, requireSqlWay } from './restore_sql.ts';
 import { type PlacedDatabase, putInPlace } from './restore_swap.ts';
 import { isTroubled } from './restore_trouble.ts';
 import { type VerifiedSource, verifySource } from './restore_verify.ts';
@@ -47,18 +49,19 @@ export interface RestoreResult {
 }
 
 /**
- * The names of the new and of the old database, of this second or the next that is free: a restore
- * that follows another one at once must not run into the names of that one.
+ * The names of the new and of the old database: later than those of all other restores of it, so
+ * that they are free, and the one that is replaced last is the youngest, which a rollback takes.
  */
 async function freeNames(
   admin: Client,
   target: string,
   now: Date,
 ): Promise<Pick<RestoreWork, 'restoringName' | 'beforeName'>> {
-  const names = { restoringName: restoringName(target, now), beforeName: beforeName(target, now) };
-  const taken =
-    (await databaseOid(admin, names.restoringName)) ?? (await databaseOid(admin, names.beforeName));
-  return taken === null ? names : freeNames(admin, target, new Date(now.getTime() + 1000));
+  const others = (await listDatabaseNames(admin))
+    .filter(({ name }) => isLeftoverNameOf(name, target))
+    .flatMap(({ name }) => parseLeftoverName(name) ?? []);
+  const at = putAsideAt(now, others);
+  return { restoringName: restoringName(target, at), beforeName: beforeName(target, at) };
 }
 
 async function lookAround(
@@ -68,8 +71,9 @@ async function lookAround(
   parameters: ConnectionParameters,
 ): Promise<RestoreWork> {
   const { source, targetDatabase } = request;
-  const server = await readRestoreServer(admin, parameters);
-  const find = (program: 'pg_restore' | 'pg_dump', minimumMajor: number | undefined) =>
+  const tablespace = source.manifest?.properties.tablespace ?? null;
+  const server = await readRestoreServer(admin, parameters, tablespace);
+  const find = (program: 'pg_restore' | 'pg_dump' | 'psql', minimumMajor: number | undefined) =>
     findTool({
       program,
       serverMajor: server.major,
@@ -80,16 +84,22 @@ async function lookAround(
     });
   const comparesContent = request.compare === 'content';
   if (comparesContent) requireComparable(source);
+  requireSqlWay(request);
+  const old = await readOldDatabase(admin, targetDatabase);
   return {
     context,
     request,
     admin,
     parameters,
     server,
-    old: await readOldDatabase(admin, targetDatabase),
-    pgRestore: await find('pg_restore', source.dumpMajor ?? undefined),
+    old,
+    carried: await readCarried(admin, source, old, server.versionNum),
+    restoreTool: await (source.format === 'sql'
+      ? find('psql', undefined)
+      : find('pg_restore', source.dumpMajor ?? undefined)),
     pgDump: comparesContent ? await find('pg_dump', undefined) : null,
     ...(await freeNames(admin, targetDatabase, context.clock())),
+    sql: null,
   };
 }
 
@@ -167,21 +177,23 @@ async function rememberRates(work: RestoreWork, seconds: RestoreRate['seconds'])
 }
 
 /** Restores while the lock on the target is held. */
-async function restoreLocked(work: RestoreWork): Promise<RestoreResult> {
-  const { context, request, admin, parameters } = work;
+async function restoreLocked(locked: RestoreWork): Promise<RestoreResult> {
+  const { context, request, admin, parameters } = locked;
   const startedSeconds = context.stopwatch();
   await dropStaleRestores(context, admin, parameters, request.targetDatabase);
   const begunSeconds = context.stopwatch();
-  const { verified, damage } = await verify(work);
+  const { verified, damage } = await verify(locked);
   const verifying = context.stopwatch() - begunSeconds;
   try {
+    const work = { ...locked, sql: await planSql(locked, verified) };
     const restoredRoles = await roles(work, damage !== null);
     const created = await createRestoring(work);
     const room = request.inPlace === true ? await makeRoom(work, created) : { work, safety: null };
     try {
       const kept = room.work.old?.isInvalid === false ? room.work.old : null;
       const built = await buildDatabase(room.work, verified, created);
-      const warnings = [...restoredRoles.warnings, ...built.warnings];
+      const fromSql = work.sql?.warnings ?? [];
+      const warnings = [...restoredRoles.warnings, ...fromSql, ...built.warnings];
       const placed = await place(room.work, built, damage, warnings);
       await rememberRates(work, { verifying, ...built.seconds });
       return {
@@ -214,7 +226,7 @@ export async function restoreDatabase(
   context: Context,
   request: RestoreRequest,
 ): Promise<RestoreResult> {
-  const { host, pid, signal } = context;
+  const { host, pid } = context;
   const holder = formatLockHolder({ operation: 'restore', startedAt: context.clock(), host, pid });
   const { client: admin, parameters } = await connectMaintenance(
     context,
@@ -226,27 +238,9 @@ export async function restoreDatabase(
     const work = await lookAround(context, request, admin, parameters);
     await requireReady(work);
     await request.confirm(await forecast(work));
-    const lockClient = await openMore(context, parameters, holder);
-    try {
-      const key = restoreLockKey(request.targetDatabase);
-      const lock = await acquireDatabaseLock({
-        client: lockClient,
-        key,
-        holder,
-        waitMs: 0,
-        signal,
-      });
-      try {
-        const stop = new AbortController();
-        void lock.lost.then((error) => stop.abort(error));
-        const guarded = { ...context, signal: AbortSignal.any([signal, stop.signal]) };
-        return await restoreLocked({ ...work, context: guarded });
-      } finally {
-        await lock.release();
-      }
-    } finally {
-      await lockClient.end();
-    }
+    return await withRestoreLock(context, parameters, request.targetDatabase, holder, (guarded) =>
+      restoreLocked({ ...work, context: guarded }),
+    );
   } finally {
     await admin.end();
   }

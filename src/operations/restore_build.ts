@@ -13,9 +13,11 @@ import { createErrorCollector, type ErrorCollector } from '../postgres/restore_e
 import { dropFailed } from './restore_cleanup.ts';
 import type { Comparison } from './restore_compare.ts';
 import { fillFromFile, fillFromStream } from './restore_fill.ts';
+import { fillFromSql } from './restore_fill_sql.ts';
 import { finishDatabase } from './restore_finish.ts';
 import { restoringParameters } from './restore_server.ts';
 import { fillingSession } from './restore_session.ts';
+import { createFromSql } from './restore_sql.ts';
 import { noTrouble, type Trouble } from './restore_trouble.ts';
 import type { VerifiedSource } from './restore_verify.ts';
 import type { RestoreWork } from './restore_work.ts';
@@ -31,20 +33,20 @@ export interface BuiltDatabase {
   readonly seconds: Omit<RestoreRate['seconds'], 'verifying'>;
 }
 
-/** The statement that makes the empty database, like the original where its manifest is known. */
+/** The statement that makes the empty database, like the original as far as that is known. */
 async function createStatement(work: RestoreWork): Promise<string> {
-  const { admin, request, restoringName, server } = work;
+  const { admin, carried, restoringName, server, sql } = work;
   const name = quoteIdentifier(restoringName);
-  const { manifest } = request.source;
-  if (manifest === null) return `CREATE DATABASE ${name} WITH TEMPLATE = template0`;
-  const { tablespace } = manifest.properties;
+  const isToldBySql = sql !== null && sql.databaseOptions !== '';
+  if (carried === null || isToldBySql) return createFromSql(restoringName, sql);
+  const { tablespace } = carried;
   const found = await queryRows(
     admin,
     'SELECT 1 FROM pg_catalog.pg_tablespace WHERE spcname = $1',
     [tablespace],
   );
   const tablespaceExists = found.length > 0;
-  return createDatabaseSql(manifest.properties, name, {
+  return createDatabaseSql(carried, name, {
     serverVersionNum: server.versionNum,
     tablespaceExists,
   });
@@ -56,9 +58,10 @@ async function fill(
   parameters: ConnectionParameters,
   errors: ErrorCollector | undefined,
 ): Promise<void> {
-  const { context, request, pgRestore } = work;
+  const { context, request, restoreTool, sql } = work;
   const { source } = request;
-  const input = { context, source, parameters, pgRestore: pgRestore.path, errors };
+  const program = restoreTool.path;
+  const input = { context, source, parameters, pgRestore: program, errors };
   if (verified.file !== null) {
     context.log.step(`restoring with ${request.jobs} jobs`);
     await fillFromFile(input, verified.file, request.jobs);
@@ -66,7 +69,8 @@ async function fill(
   }
   const progress = await context.log.progress('restoring', verified.plainBytes);
   try {
-    await fillFromStream(input, progress.add);
+    if (sql === null) await fillFromStream(input, progress.add);
+    else await fillFromSql({ context, source, parameters, psql: program, sql }, progress.add);
   } finally {
     progress.end();
   }
@@ -117,10 +121,9 @@ async function fillOrKeep(
 
 /** The parameters of every session in the new database, which write and read money alike. */
 async function fillingParameters(work: RestoreWork, name: string): Promise<ConnectionParameters> {
-  const { admin, request } = work;
+  const { admin, carried } = work;
   const parameters = await restoringParameters(admin, work.parameters, name);
-  const settings = request.source.manifest?.properties.settings ?? [];
-  const option = await moneyOption(admin, settings);
+  const option = await moneyOption(admin, carried?.settings ?? []);
   return option === null ? parameters : withOptions(parameters, [option]);
 }
 

@@ -99,8 +99,8 @@ export async function isStaleRestore(
 }
 
 /**
- * Drops a database that a killed restore of that target has left; the lock on the target is held, so
- * none is running.
+ * Drops a database that a killed restore of that target has left; the lock on the target is held,
+ * so none is running.
  *
  * @returns whether it was dropped; `false` when it is not proven to be such a one
  * @throws HoldfastError as {@link dropDatabaseChecked}

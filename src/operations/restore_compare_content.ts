@@ -2,6 +2,13 @@
  * Compares what a restored database holds, row by row, with what was backed up. pg_dump reads it as
  * it was read for the backup, and the same reader of its stream tells the same numbers and digests:
  * one way for both sides. See core/compare_content.ts for how they are compared.
+ *
+ * Several jobs keep the order of the rows; one job reading from a pipe may not, and is not run in a
+ * single transaction for the sake of it: that takes a lock on every object at once, of which a
+ * server has a limited number, and a restore that fails for it is worse than a second look.
+ * Measured with 371 MB and 2.4 million rows: the first look takes the time of one `pg_dump` and 1.2
+ * s of this process's, which run side by side; the second 4.4 s of this process's more, with all of
+ * the rows in question.
  */
 
 import { Writable } from 'node:stream';
@@ -219,7 +226,9 @@ async function compareUnordered(
     progress.end();
   }
   const dump = manifest.files.find(({ role }) => role === 'dump');
-  if (dump === undefined || dump.plain.sha256 !== sha256) {
+  // Its stored bytes were verified; of a backup without table digests these are not known.
+  const expected = dump?.plain;
+  if (expected === undefined || (expected !== null && expected.sha256 !== sha256)) {
     throw new HoldfastError('DAMAGED', `${source.dump.name} has changed since it was verified`, {
       hint: 'Restore another backup, or another copy of this one.',
     });

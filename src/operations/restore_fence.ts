@@ -26,11 +26,12 @@ export interface Fence {
 }
 
 /**
- * Every table that holds rows of a user's, and the large objects where this role may lock them: SHARE
- * lets readers alone in. Each partition is locked itself.
+ * Every table that holds rows of a user's, and the large objects where this role may lock them:
+ * SHARE lets readers alone in. Each partition is locked itself.
  */
 const tablesSql = `
-  SELECT pg_catalog.string_agg(pg_catalog.format('ONLY %I.%I', n.nspname, c.relname), ', ') AS tables
+  SELECT pg_catalog.string_agg(pg_catalog.format('ONLY %I.%I', n.nspname, c.relname), ', ')
+           AS tables
     FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
    WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't'
      AND (n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'

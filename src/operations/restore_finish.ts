@@ -5,7 +5,7 @@ import { detachSubscriptionsQuery } from '../core/database_sql.ts';
 import { type ErrorCode, HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { type ConnectionParameters, connect } from '../postgres/connection.ts';
 import { execute, queryRows } from '../postgres/query.ts';
-import { type Comparison, compareRestored, requireEqual } from './restore_compare.ts';
+import { type Comparison, compareRestored, isTellable, requireEqual } from './restore_compare.ts';
 import { compareContent, requireComparable } from './restore_compare_content.ts';
 import type { RestoreWork } from './restore_work.ts';
 
@@ -76,26 +76,29 @@ async function compare(
 
 /**
  * Gives the planner its statistics; several sessions share the tables. A table that cannot be
- * analyzed, such as one with a partition on a server that does not answer, is a warning.
+ * analyzed, such as one with a partition on a server that does not answer, is a warning. Where some
+ * have names that cannot be told, the whole database is analyzed by one.
  */
 async function analyze(inside: Sessions, signal: AbortSignal): Promise<string[]> {
   const [first] = inside;
   const tables = await queryRows<{ name: string }>(
     first,
-    `SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
+    `SELECT CASE WHEN ${isTellable('n.nspname || c.relname')}
+              THEN pg_catalog.format('%I.%I', n.nspname, c.relname) ELSE '' END AS name
        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
       WHERE c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
         AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
       ORDER BY c.relpages DESC`,
   );
-  const pending = tables.values();
+  const all = tables.some(({ name }) => name === '') ? [{ name: '' }] : tables;
+  const pending = all.values();
   const warnings: string[] = [];
   await Promise.all(
     inside.map(async (client) => {
       for (const { name } of pending) {
         signal.throwIfAborted();
         try {
-          await execute(client, `ANALYZE ${name}`);
+          await execute(client, `ANALYZE ${name}`.trimEnd());
         } catch (thrown) {
           const error = toHoldfastError(thrown);
           if (error.code === 'DATABASE_UNREACHABLE') throw error;
@@ -151,10 +154,12 @@ async function compareWhileAnalyzing(
       .catch(endBoth),
     analyze([second, ...rest], signal).catch(endBoth),
   ] as const;
-  await Promise.allSettled(both);
-  if (context.signal.aborted) throw context.signal.reason;
-  if (stop.signal.aborted) throw stop.signal.reason;
-  const [{ comparison, difference }, analyzed] = await Promise.all(both);
+  const [{ comparison, difference }, analyzed] = await Promise.all(both).catch(async (error) => {
+    // pg_dump has ended before its database is dropped. A statement that waits for a lock is not
+    // waited for: its session is closed.
+    await both[0].catch(() => undefined);
+    throw context.signal.aborted ? context.signal.reason : error;
+  });
   const warnings = [...(comparison?.relationNotes ?? []), ...analyzed];
   const [comparing, analyzing] = [compared - begun, stopwatch() - compared];
   return { comparison, difference, warnings, comparing, analyzing };

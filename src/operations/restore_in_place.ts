@@ -1,7 +1,7 @@
 /**
- * `--in-place`: makes room for the new database by dropping the old one, after a safety backup of it
- * that was read back. Until the drop the old database is untouched; from then on whatever fails says
- * which backup brings it back, and how.
+ * `--in-place`: makes room for the new database by dropping the old one, after a safety backup of
+ * it that was read back. Until the drop the old database is untouched; from then on whatever fails
+ * says which backup brings it back, and how.
  */
 
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
@@ -11,7 +11,8 @@ import { shellQuote } from '../core/quote.ts';
 import { formatBytes } from '../core/units.ts';
 import { type DatabaseName, databaseOid, dropDatabaseChecked } from '../postgres/admin.ts';
 import { type ResolvedTarget, withDatabase } from '../postgres/connection.ts';
-import { queryOne } from '../postgres/query.ts';
+import { execute, queryOne } from '../postgres/query.ts';
+import { sqlState } from '../postgres/server_error.ts';
 import { backupFull } from './backup_full.ts';
 import { checkSpace } from './backup_space.ts';
 import type { RepositoryContext } from './context.ts';
@@ -19,12 +20,7 @@ import { recordFailure, recordSuccess } from './record_status.ts';
 import { dropFailed } from './restore_cleanup.ts';
 import { raiseFence } from './restore_fence.ts';
 import { estimateSafety } from './restore_forecast.ts';
-import {
-  type OldDatabase,
-  readOldDatabase,
-  readRestoreServer,
-  requireSpace,
-} from './restore_server.ts';
+import { diskOf, type OldDatabase, readOldDatabase, requireSpace } from './restore_server.ts';
 import type { RestoreWork } from './restore_work.ts';
 
 /** The backup that holds what was dropped. */
@@ -57,10 +53,30 @@ function requireDroppable(work: RestoreWork, old: OldDatabase): void {
   throw refuse(work, blocker.message, `Connected to that database: ${blocker.sql.join(' ')}`);
 }
 
-/** Room for the new database once the old one is gone. */
-function requireRoom(work: RestoreWork, old: OldDatabase, freeBytes: number | null): void {
-  const needed = work.request.source.manifest?.database_bytes ?? null;
-  if (freeBytes !== null) requireSpace(needed, freeBytes + old.bytes);
+/** Room for the new database once the old one is gone, as far as that gives back of its disk. */
+async function requireRoom(work: RestoreWork, old: OldDatabase): Promise<void> {
+  const { admin, parameters, request } = work;
+  const { manifest } = request.source;
+  const disk = await diskOf(admin, parameters, manifest?.properties.tablespace ?? null);
+  const oldDisk = await diskOf(admin, parameters, old.tablespace);
+  if (disk === null) return;
+  const givenBack = oldDisk?.device === disk.device ? old.bytes : 0;
+  requireSpace(manifest?.database_bytes ?? null, disk.freeBytes, givenBack);
+}
+
+/**
+ * DROP DATABASE marks its database as broken before it asks for a checkpoint: where that fails, for
+ * want of space, the database is lost all the same. So it is asked for first, by who may.
+ */
+async function requireCheckpoint(work: RestoreWork): Promise<void> {
+  try {
+    await execute(work.admin, 'CHECKPOINT');
+  } catch (error) {
+    // 42501 insufficient_privilege: it takes a superuser, or pg_checkpoint from PostgreSQL 15 on.
+    if (sqlState(error) === '42501') return;
+    const why = `the server cannot make a checkpoint (${toHoldfastError(error).message})`;
+    throw refuse(work, why, 'Look into the log of the server; its disk may be full.');
+  }
 }
 
 /** Whoever has no CREATEDB would drop the old database and could not make the new one. */
@@ -83,11 +99,11 @@ async function requireCreatedb(work: RestoreWork): Promise<void> {
  *   drop, DATABASE_PRIVILEGE, NO_SPACE
  */
 export async function requireInPlace(work: RestoreWork): Promise<void> {
-  const { request, old, server, context } = work;
+  const { request, old, context } = work;
   if (request.inPlace !== true || old === null) return;
   requireDroppable(work, old);
   await requireCreatedb(work);
-  requireRoom(work, old, server.freeBytes);
+  await requireRoom(work, old);
   if (old.isInvalid) return;
   const repository = needSafetyRepository(work);
   const estimate = await estimateSafety(repository, request.targetDatabase, old.bytes);
@@ -136,7 +152,7 @@ async function takeSafetyBackup(work: RestoreWork): Promise<SafetyBackup> {
   const startedAt = context.clock();
   context.log.step(`taking a safety backup of ${JSON.stringify(target.database)}`);
   try {
-    const request = { target, tier: 'manual', verify: true, waitMs: 0 } as const;
+    const request = { target, tier: 'manual', safety: true, verify: true, waitMs: 0 } as const;
     const { manifest, folder, warnings } = await backupFull(context, request);
     for (const text of warnings) context.log.warn(text);
     await recordSuccess(context, target, manifest);
@@ -162,14 +178,16 @@ function describeSize({ files, database_bytes }: Manifest): string {
 
 /** Looks again at what was looked at when the plan was made: it may be hours ago. */
 async function lookAgain(work: RestoreWork, planned: OldDatabase): Promise<OldDatabase> {
-  const { admin, parameters, request } = work;
+  const { admin, request } = work;
   const now = await readOldDatabase(admin, request.targetDatabase);
   if (now === null || now.oid !== planned.oid) {
-    const why = `it is not the database that it was (OID ${now?.oid ?? 'none'}, not ${planned.oid})`;
+    const found = now?.oid ?? 'none';
+    const why = `it is not the database that it was (OID ${found}, not ${planned.oid})`;
     throw refuse(work, why, 'Somebody renamed or dropped it meanwhile: look, and start again.');
   }
   requireDroppable(work, now);
-  requireRoom(work, now, (await readRestoreServer(admin, parameters)).freeBytes);
+  await requireRoom(work, now);
+  if (!now.isInvalid) await requireCheckpoint(work);
   return now;
 }
 
@@ -234,8 +252,8 @@ async function dropOld(
 }
 
 /**
- * Takes the safety backup and drops the old database. One that a broken DROP DATABASE has left holds
- * nothing that could be saved.
+ * Takes the safety backup and drops the old database. One that a broken DROP DATABASE has left
+ * holds nothing that could be saved.
  *
  * @param created the new database, empty, dropped again when anything fails
  * @throws HoldfastError of the backup, RESTORE_FAILED with what blocks the drop, INTERRUPTED

@@ -21,6 +21,8 @@ export function unverified(work: RestoreWork): VerifiedSource {
   return {
     plainBytes: plainBytes ?? 0,
     reading: null,
+    sql: null,
+    plainSha256: '',
     file: null,
     remove: () => Promise.resolve(),
   };
@@ -41,7 +43,8 @@ function nextSteps(work: RestoreWork, name: string): readonly (readonly [string,
   const { old, request, beforeName } = work;
   const [target, left] = [shownIdentifier(request.targetDatabase), shownIdentifier(name)];
   const rename = `ALTER DATABASE ${left} RENAME TO ${target};`;
-  const both = `BEGIN; ALTER DATABASE ${target} RENAME TO ${shownIdentifier(beforeName)}; ${rename} COMMIT;`;
+  const aside = `ALTER DATABASE ${target} RENAME TO ${shownIdentifier(beforeName)};`;
+  const both = `BEGIN; ${aside} ${rename} COMMIT;`;
   return [
     ['look into it', `psql --dbname=${printable(shellQuote(name))}`],
     ['take it as it is', old === null ? rename : both],
@@ -53,7 +56,8 @@ function nextSteps(work: RestoreWork, name: string): readonly (readonly [string,
 function troubleError(name: string, trouble: Trouble, details: object): HoldfastError {
   const { damage, errors, difference } = trouble;
   const left = `what could be restored is in ${JSON.stringify(name)}, nothing was swapped`;
-  const code = damage?.code ?? (errors.count > 0 ? 'RESTORE_FAILED' : 'DIFFERENT');
+  const told = errors.count > 0 ? 'RESTORE_FAILED' : difference?.code;
+  const code = damage?.code ?? told ?? 'DIFFERENT';
   const counted = `${formatCount(errors.count, 'error')} of pg_restore`;
   const facts = [
     ...(damage === null ? [] : [damage.message]),

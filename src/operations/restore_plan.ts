@@ -3,7 +3,6 @@
 import { formatRough, type RestoreEstimate } from '../core/estimate.ts';
 import { formatAge, formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import type { Obstacle } from './restore_obstacles.ts';
-import type { RestoreRequest } from './restore_work.ts';
 
 /** The facts of a restore, for people and for `--dry-run --json`. */
 export interface RestorePlan {
@@ -37,7 +36,7 @@ export interface RestorePlan {
   readonly temp_free_bytes: number | null;
   /** Free where the server keeps its data; `null` where that cannot be seen from here. */
   readonly free_bytes: number | null;
-  readonly compare: RestoreRequest['compare'];
+  readonly compare: 'counts' | 'content' | 'none';
   /** `null` where no restore like this one was recorded. */
   readonly estimate: RestoreEstimate | null;
   /** Roles of the backup that the server lacks; `null` where the backup does not tell them. */
@@ -71,7 +70,8 @@ function describeFill(plan: RestorePlan): string {
       : ` with ${plan.jobs} jobs, unpacked to a temporary file` +
         (plan.unpacked_bytes === null ? '' : ` of ${formatBytes(plan.unpacked_bytes)}`);
   const errors = plan.keep_going ? '; errors are collected, and then nothing is swapped' : '';
-  return `restore it into the new database ${JSON.stringify(plan.restoring_name)}${unpacked}${errors}`;
+  const name = JSON.stringify(plan.restoring_name);
+  return `restore it into the new database ${name}${unpacked}${errors}`;
 }
 
 const comparisons: Readonly<Record<RestorePlan['compare'], string>> = {

@@ -1,13 +1,16 @@
 /** What a restore asks of the server before it begins. */
 
-import { statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import type { Client } from 'pg';
+import type { DatabaseProperties } from '../core/database_properties.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
 import { databaseOid } from '../postgres/admin.ts';
 import { type ConnectionParameters, isSocket, withDatabase } from '../postgres/connection.ts';
 import { readServerFacts } from '../postgres/facts.ts';
+import { readDatabaseProperties } from '../postgres/properties.ts';
 import { queryRows } from '../postgres/query.ts';
+import type { BackupSource } from './backup_source.ts';
 import { type Obstacle, readObstacles } from './restore_obstacles.ts';
 
 /**
@@ -50,6 +53,7 @@ export interface OldDatabase {
   readonly oid: number;
   readonly bytes: number;
   readonly connections: number;
+  readonly tablespace: string;
   /** A DROP DATABASE that was broken off has left it: nobody can connect, nothing is in it. */
   readonly isInvalid: boolean;
   /** Whether this role may drop it: it takes its owner, or a superuser. */
@@ -68,6 +72,8 @@ export async function readOldDatabase(admin: Client, name: string): Promise<OldD
     `SELECT oid, pg_catalog.pg_database_size(oid)::text AS bytes,
             (SELECT count(*)::int FROM pg_catalog.pg_stat_activity WHERE datid = d.oid)
               AS connections,
+            (SELECT spcname::text FROM pg_catalog.pg_tablespace AS t WHERE t.oid = d.dattablespace)
+              AS tablespace,
             datconnlimit = -2 AS "isInvalid",
             pg_catalog.pg_has_role(datdba, 'USAGE') AS "mayDrop"
        FROM pg_catalog.pg_database AS d WHERE oid = $1::oid`,
@@ -77,23 +83,47 @@ export async function readOldDatabase(admin: Client, name: string): Promise<OldD
   return { ...row, bytes: Number(row.bytes), obstacles: await readObstacles(admin, oid) };
 }
 
+/**
+ * What the new database is to carry itself. A dump of another tool does not tell it, so the
+ * database keeps what it has: its owner, privileges, settings.
+ */
+export async function readCarried(
+  admin: Client,
+  source: BackupSource,
+  old: OldDatabase | null,
+  versionNum: number,
+): Promise<DatabaseProperties | null> {
+  if (source.manifest !== null) return source.manifest.properties;
+  if (old === null || old.isInvalid) return null;
+  return readDatabaseProperties(admin, old.oid, versionNum);
+}
+
 /** The target server, as a restore needs to know it. */
 export interface RestoreServer {
   readonly versionNum: number;
   readonly major: number;
-  /** Free where the server keeps its data; `null` where that cannot be seen from here. */
+  /** Free where the new database will lie; `null` where that cannot be seen from here. */
   readonly freeBytes: number | null;
+}
+
+/** A file system of the server. */
+export interface Disk {
+  readonly freeBytes: number;
+  /** Equal for all that lies on it. */
+  readonly device: number;
 }
 
 /**
  * Looks at the server. The free space can be seen only where it runs on this machine and lets the
  * role see its data directory.
  *
+ * @param tablespace of the new database, where it is known and the server has it
  * @throws HoldfastError RESTORE_FAILED on a standby, which takes no restore
  */
 export async function readRestoreServer(
   admin: Client,
   parameters: ConnectionParameters,
+  tablespace: string | null = null,
 ): Promise<RestoreServer> {
   const facts = await readServerFacts(admin);
   if (facts.in_recovery) {
@@ -102,32 +132,53 @@ export async function readRestoreServer(
     });
   }
   const { version_num: versionNum, major } = facts;
-  return { versionNum, major, freeBytes: await dataDirectoryFreeBytes(admin, parameters) };
+  const disk = await diskOf(admin, parameters, tablespace);
+  return { versionNum, major, freeBytes: disk?.freeBytes ?? null };
 }
 
-async function dataDirectoryFreeBytes(
+/** The disk of a tablespace, that of the data directory unless it lies elsewhere. */
+export async function diskOf(
   admin: Client,
   parameters: ConnectionParameters,
-): Promise<number | null> {
+  tablespace: string | null,
+): Promise<Disk | null> {
   if (!isSocket(parameters.host)) return null;
   try {
-    const sql = "SELECT pg_catalog.current_setting('data_directory') AS directory";
-    const [row] = await queryRows<{ directory: string }>(admin, sql);
+    const [row] = await queryRows<{ folder: string }>(
+      admin,
+      `SELECT coalesce(
+                (SELECT nullif(pg_catalog.pg_tablespace_location(oid), '')
+                   FROM pg_catalog.pg_tablespace WHERE spcname = $1),
+                pg_catalog.current_setting('data_directory')) AS folder`,
+      [tablespace],
+    );
     if (row === undefined) return null;
-    const { bavail, bsize } = await statfs(row.directory);
-    return bavail * bsize;
+    const [{ bavail, bsize }, { dev }] = await Promise.all([statfs(row.folder), stat(row.folder)]);
+    return { freeBytes: bavail * bsize, device: dev };
   } catch {
     return null;
   }
 }
 
-/** @throws HoldfastError NO_SPACE when the server's disk will not hold the restored database */
-export function requireSpace(neededBytes: number | null, freeBytes: number | null): void {
-  if (neededBytes === null || freeBytes === null || neededBytes <= freeBytes) return;
+/**
+ * @param droppedBytes what a restore in place gives back there before it fills the new database
+ * @throws HoldfastError NO_SPACE when the server's disk will not hold the restored database
+ */
+export function requireSpace(
+  neededBytes: number | null,
+  freeBytes: number | null,
+  droppedBytes: number | null = null,
+): void {
+  const thenFree = (freeBytes ?? 0) + (droppedBytes ?? 0);
+  if (neededBytes === null || freeBytes === null || neededBytes <= thenFree) return;
+  const [where, hint] =
+    droppedBytes === null
+      ? ['beside the old one', ', or --in-place for want of space']
+      : [`once ${formatBytes(droppedBytes)} of the old one are dropped`, ''];
   throw new HoldfastError(
     'NO_SPACE',
-    `the restored database needs about ${formatBytes(neededBytes)} beside the old one, and ` +
+    `the restored database needs about ${formatBytes(neededBytes)} ${where}, and ` +
       `${formatBytes(freeBytes)} are free where the server keeps its data`,
-    { hint: 'Free space there, or drop what earlier restores have left (…__before_…).' },
+    { hint: `Free space there, drop what earlier restores have left (…__before_…)${hint}.` },
   );
 }

@@ -1,26 +1,20 @@
 /** Finds what is to be restored: the latest backup of a database, a label, or a file anywhere. */
 
-import { createReadStream } from 'node:fs';
-import { open, stat } from 'node:fs/promises';
-import { basename, dirname, resolve } from 'node:path';
+import { createReadStream, type Stats } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import type { BackupEntry, CatalogEntry } from '../catalog/catalog.ts';
+import { type BackupEntry, type CatalogEntry, isUsable } from '../catalog/catalog.ts';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { parseLabel, type Tier } from '../core/label.ts';
-import { type FilterSpec, type Manifest, manifestName } from '../core/manifest.ts';
+import { type Manifest, manifestName } from '../core/manifest.ts';
 import { parseManifest } from '../core/manifest_codec.ts';
 import { openStorage } from '../storage/open.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { BackupSource, SourceFile } from './backup_source.ts';
 import type { RepositoryContext } from './context.ts';
+import { recogniseFile } from './file_kind.ts';
 import { holdBackup } from './hold_backup.ts';
-
-/** The beginnings of the files that can be restored, and the filters they imply. */
-const magics: readonly (readonly [Buffer, readonly FilterSpec[]])[] = [
-  [Buffer.from('PGDMP', 'latin1'), []],
-  [Buffer.from([0x28, 0xb5, 0x2f, 0xfd]), [{ name: 'zstd', level: 1 }]],
-  [Buffer.from([0x1f, 0x8b]), [{ name: 'gzip', level: 1 }]],
-];
 
 /** What narrows the search down. */
 export interface SourceFilter {
@@ -52,11 +46,13 @@ function sourceOf(
       hint: 'Use another backup.',
     });
   }
-  const plain = manifest.files.find(({ role }) => role === 'dump')?.plain.bytes ?? null;
+  const plain = manifest.files.find(({ role }) => role === 'dump')?.plain?.bytes ?? null;
   return {
     description,
     manifest,
     dump,
+    format: 'archive',
+    database: null,
     globals: sourceFile(storage, folder, manifest, 'globals'),
     plainBytes: plain,
     dumpMajor: manifest.pg_dump.major,
@@ -75,7 +71,8 @@ function entrySource(context: RepositoryContext, entry: CatalogEntry): BackupSou
 }
 
 /**
- * The latest usable backup of a database; younger ones that are damaged are told and passed over.
+ * The latest usable backup of a database; younger ones that are damaged, and safety backups,
+ * are told and passed over.
  *
  * @throws HoldfastError BACKUP_NOT_FOUND with the databases that have backups
  */
@@ -85,8 +82,11 @@ export async function latestSource(
   filter: SourceFilter,
 ): Promise<{ readonly source: BackupSource; readonly entry: BackupEntry }> {
   const { entry, skipped } = await context.catalog.latestBackup(database, filter);
-  for (const { label } of skipped) {
-    context.log.warn(`${label} is younger, but damaged: it is passed over`);
+  for (const passed of skipped) {
+    const why = isUsable(passed)
+      ? 'the safety backup of a restore in place: it is passed over; to restore it, name it'
+      : 'damaged: it is passed over';
+    context.log.warn(`${passed.label} is younger, but ${why}`);
   }
   return { source: entrySource(context, entry), entry };
 }
@@ -113,37 +113,38 @@ export async function labelSource(
   return entrySource(context, entry);
 }
 
-async function firstBytes(path: string): Promise<Buffer> {
-  const file = await open(path, 'r');
-  try {
-    const { buffer: bytes, bytesRead } = await file.read(Buffer.alloc(8), 0, 8, 0);
-    return bytes.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
-}
-
-/** A dump that no manifest belongs to: its first bytes say how it is compressed. */
-async function bareSource(path: string): Promise<BackupSource> {
-  const beginning = await firstBytes(path);
-  const filters = magics.find(([magic]) => beginning.subarray(0, magic.length).equals(magic))?.[1];
-  if (filters === undefined) {
-    const fact = beginning.length === 0 ? 'is empty' : 'is no dump in the custom format';
-    throw new HoldfastError('NOT_A_DUMP', `${path} ${fact}`, {
-      hint: "Give a dump in pg_dump's custom format, plain or compressed with zstd or gzip.",
-    });
-  }
+/** A dump that no manifest belongs to: its first bytes say what it is. */
+async function bareSource(path: string, database: string | null): Promise<BackupSource> {
+  const { filters, format } = await recogniseFile(path).catch((error: unknown) => {
+    throw explainFile(error, path);
+  });
   const open = async () => createReadStream(path);
   return {
     description: path,
     manifest: null,
     dump: { name: basename(path), filters, open },
+    format,
+    database,
     globals: null,
     plainBytes: null,
     dumpMajor: null,
     location: null,
     hold: (work) => work(),
   };
+}
+
+/** What is wrong with a file, told with its name. */
+function explainFile(error: unknown, path: string): HoldfastError {
+  if (error instanceof HoldfastError) {
+    return new HoldfastError(error.code, `${path} ${error.message}`, { hint: error.hint });
+  }
+  if ((error as NodeJS.ErrnoException).code !== 'EACCES') {
+    return toHoldfastError(error, `reading ${path}`);
+  }
+  return new HoldfastError('STORE_REFUSED', `${path} may not be read by the user that runs this`, {
+    hint: 'Copy it to where that user can read it, or run as a user that may.',
+    cause: error,
+  });
 }
 
 /** The backup in a folder anywhere, or `null` where no manifest lies there. */
@@ -155,18 +156,10 @@ async function folderSource(folder: string): Promise<BackupSource | null> {
   return { ...sourceOf(storage, name, manifest, folder), hold: (work) => work() };
 }
 
-/**
- * A backup's folder or its dump, copied to wherever; or a bare dump in the custom format.
- *
- * @param path as the operator named it
- * @param cwd the folder that it is relative to
- * @throws HoldfastError BACKUP_NOT_FOUND when there is nothing, NOT_A_DUMP, MANIFEST_INVALID
- */
-export async function fileSource(path: string, cwd: string): Promise<BackupSource> {
-  const absolute = resolve(cwd, path);
-  let isFolder: boolean;
+/** What lies there. @throws HoldfastError BACKUP_NOT_FOUND when nothing does */
+async function look(path: string, absolute: string): Promise<Stats> {
   try {
-    isFolder = (await stat(absolute)).isDirectory();
+    return await stat(absolute);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
       throw toHoldfastError(error, `reading ${absolute}`);
@@ -177,14 +170,54 @@ export async function fileSource(path: string, cwd: string): Promise<BackupSourc
       { hint: 'list_backups.ts shows the labels.', cause: error },
     );
   }
-  const source = await folderSource(isFolder ? absolute : dirname(absolute));
-  if (isFolder) {
-    if (source !== null) return source;
-    throw new HoldfastError('BACKUP_NOT_FOUND', `${absolute} is no backup: it has no manifest`, {
-      hint: 'Name the folder of a backup, or a dump.',
+}
+
+/** @throws HoldfastError NOT_A_DUMP for pg_dump's directory format, else BACKUP_NOT_FOUND */
+async function noBackup(folder: string): Promise<never> {
+  const isDirectoryFormat = await access(join(folder, 'toc.dat')).then(
+    () => true,
+    () => false,
+  );
+  if (isDirectoryFormat) {
+    const message = `${folder} is a dump of pg_dump's directory format`;
+    throw new HoldfastError('NOT_A_DUMP', message, {
+      hint: 'Make SQL of it, and restore that: pg_restore --file=FILE.sql FOLDER.',
     });
   }
-  return source !== null && source.dump.name === basename(absolute) ? source : bareSource(absolute);
+  throw new HoldfastError('BACKUP_NOT_FOUND', `${folder} is no backup: it has no manifest`, {
+    hint: 'Name the folder of a backup, or a dump.',
+  });
+}
+
+/**
+ * A backup's folder or its dump, copied to wherever; or a dump that other tools made, in the custom
+ * format or as SQL.
+ *
+ * @param path as the operator named it
+ * @param cwd the folder that it is relative to
+ * @param database which one of those in the file; `null` when the operator has not said
+ * @throws HoldfastError BACKUP_NOT_FOUND when there is nothing, NOT_A_DUMP, MANIFEST_INVALID, USAGE
+ */
+export async function fileSource(
+  path: string,
+  cwd: string,
+  database: string | null = null,
+): Promise<BackupSource> {
+  const absolute = resolve(cwd, path);
+  const stats = await look(path, absolute);
+  if (stats.isDirectory()) return (await folderSource(absolute)) ?? noBackup(absolute);
+  if (!stats.isFile()) {
+    throw new HoldfastError('USAGE', `${absolute} is no file, and a restore reads it twice`, {
+      hint: 'Write what it gives into a file, and name that.',
+    });
+  }
+  // Some other manifest.json may lie beside a file that is no part of a backup.
+  const source = await folderSource(dirname(absolute)).catch((error: unknown) => {
+    if (basename(absolute).startsWith('database.dump')) throw error;
+    return null;
+  });
+  if (source?.dump.name === basename(absolute)) return source;
+  return bareSource(absolute, database);
 }
 
 /** Whether an operand can only be a label. */

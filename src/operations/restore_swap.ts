@@ -70,9 +70,8 @@ async function runAfterSwap(
  * @returns what was not restored; sentences
  */
 export async function restoreProperties(work: RestoreWork, name: string): Promise<string[]> {
-  const { manifest } = work.request.source;
-  if (manifest === null) return [];
-  const { beforeSwap } = databasePropertiesSql(manifest.properties, quoteIdentifier(name));
+  if (work.carried === null) return [];
+  const { beforeSwap } = databasePropertiesSql(work.carried, quoteIdentifier(name));
   return runStatements(
     work,
     beforeSwap.filter(({ what }) => what !== 'comment'),
@@ -85,11 +84,10 @@ export async function restoreProperties(work: RestoreWork, name: string): Promis
  * @throws HoldfastError SWAP_FAILED with what stands in the way; the old database is untouched
  */
 export async function putInPlace(work: RestoreWork, built: BuiltDatabase): Promise<PlacedDatabase> {
-  const { context, request, admin, old, parameters } = work;
-  const { manifest } = request.source;
+  const { context, request, admin, carried, old, parameters } = work;
   const { name, oid } = built.database;
   const restored = quoteIdentifier(name);
-  const comment = manifest?.properties.comment ?? null;
+  const comment = carried?.comment ?? null;
   const warnings = await restoreProperties(work, name);
   const second = await openMore(context, parameters, 'holdfast swap');
   try {
@@ -108,8 +106,7 @@ export async function putInPlace(work: RestoreWork, built: BuiltDatabase): Promi
       signal: context.signal,
     });
     const target = quoteIdentifier(request.targetDatabase);
-    const after =
-      manifest === null ? [] : databasePropertiesSql(manifest.properties, target).afterSwap;
+    const after = carried === null ? [] : databasePropertiesSql(carried, target).afterSwap;
     warnings.push(...(await runAfterSwap(work, after)));
     return { sessionsEnded, warnings };
   } finally {

@@ -8,11 +8,13 @@ import { HoldfastError } from '../core/errors.ts';
 import { createByteCounter, type Observer } from '../pipeline/measure.ts';
 import { type Measurements, readBack } from '../pipeline/pipeline.ts';
 import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts';
+import { createSqlScanner, type SqlReading } from '../postgres/sql_scanner.ts';
 import type { BackupSource } from './backup_source.ts';
 import { type Context, flowContext } from './context.ts';
+import { describeSql, requireSql } from './restore_sql.ts';
 import { createUnpackedFile } from './restore_unpack.ts';
 import { damageError, inspectBackup } from './verify.ts';
-import { compareBytes } from './verify_file.ts';
+import { compareBytes, comparePlain } from './verify_file.ts';
 
 /** What a restore, or who only verifies, wants of the one reading. */
 export interface VerifyWish {
@@ -29,6 +31,9 @@ export interface VerifiedSource {
   readonly plainBytes: number;
   /** `null` where nobody wished it: the digests of a backup say more than its structure. */
   readonly reading: ArchiveReading | null;
+  /** Of SQL as text; else `null`. */
+  readonly sql: SqlReading | null;
+  readonly plainSha256: string;
   /** The plain archive, where it was unpacked for several jobs; else `null`. */
   readonly file: string | null;
   /** Removes the unpacked file. */
@@ -56,7 +61,7 @@ function requireRecorded(source: BackupSource, measured: Measurements): void {
   if (expected === undefined) return;
   const findings = [
     ...compareBytes(expected.name, 'stored', expected.stored, measured.stored),
-    ...compareBytes(expected.name, 'plain', expected.plain, measured.plain),
+    ...comparePlain(expected, measured.plain),
   ];
   if (findings.length > 0) throw damageError(source.description, findings);
 }
@@ -82,9 +87,11 @@ async function readDump(
   source: BackupSource,
   wish: VerifyWish,
   file?: FileHandle,
-): Promise<Pick<VerifiedSource, 'plainBytes' | 'reading'>> {
+): Promise<Omit<VerifiedSource, 'file' | 'remove'>> {
   const { dump, manifest, plainBytes } = source;
-  const archive = manifest === null || wish.structure === true ? createArchiveReader() : null;
+  const scanner = source.format === 'sql' ? createSqlScanner() : null;
+  const wantsArchive = scanner === null && (manifest === null || wish.structure === true);
+  const archive = wantsArchive ? createArchiveReader() : null;
   const progress = await context.log.progress(`reading ${dump.name}`, plainBytes);
   try {
     const measured = await readBack({
@@ -92,6 +99,7 @@ async function readDump(
       filters: dump.filters,
       observers: [
         ...(archive === null ? [] : [archive]),
+        ...(scanner === null ? [] : [scanner]),
         ...(wish.observers ?? []),
         createByteCounter(progress.add),
       ],
@@ -103,7 +111,13 @@ async function readDump(
     requireRecorded(source, measured);
     const reading = archive?.finish() ?? null;
     if (manifest === null && reading !== null) requireDump(dump.name, reading);
-    return { reading, plainBytes: measured.plain.bytes };
+    const sql = scanner?.finish() ?? null;
+    if (sql !== null) {
+      requireSql(dump.name, sql);
+      context.log.step(`${dump.name} ${describeSql(sql)}`);
+    }
+    const { bytes, sha256 } = measured.plain;
+    return { reading, sql, plainBytes: bytes, plainSha256: sha256 };
   } finally {
     progress.end();
   }

@@ -1,6 +1,8 @@
 /** What the steps of a restore share: what was asked for, and what is known before it begins. */
 
 import type { Client } from 'pg';
+import type { DatabaseProperties } from '../core/database_properties.ts';
+import type { SqlWork } from '../core/sql_plan.ts';
 import type { ConnectionParameters, ResolvedTarget } from '../postgres/connection.ts';
 import type { Tool } from '../postgres/tools.ts';
 import type { BackupSource } from './backup_source.ts';
@@ -35,9 +37,17 @@ export interface RestoreWork {
   readonly parameters: ConnectionParameters;
   readonly server: RestoreServer;
   readonly old: OldDatabase | null;
-  readonly pgRestore: Tool;
+  /**
+   * What the new database is to carry itself: what the manifest says; for a file that has none, what
+   * the database that it replaces carries.
+   */
+  readonly carried: DatabaseProperties | null;
+  /** pg_restore; psql for SQL as text. */
+  readonly restoreTool: Tool;
   /** Reads the restored database where its content is compared; else `null`. */
   readonly pgDump: Tool | null;
   readonly restoringName: string;
   readonly beforeName: string;
+  /** How SQL as text is restored, once it was read; else `null`. */
+  readonly sql: SqlWork | null;
 }

@@ -88,18 +88,28 @@ export function compareBytes(
   return [{ file, check, message: `differs from its digest${when}` }];
 }
 
+/** What is wrong with the plain bytes; nothing where the manifest does not know them. */
+export function comparePlain(file: ManifestFile, actual: MeasuredBytes): Finding[] {
+  return file.plain === null ? [] : compareBytes(file.name, 'plain', file.plain, actual);
+}
+
+/** An archive that breaks off or makes no sense, not one that the parser does not know. */
+const brokenKinds = new Set<string>(['not-an-archive', 'truncated', 'malformed']);
+
 /** Compares what the dump itself tells with what was written down when it was made. */
 function compareArchive(
-  file: string,
+  { name: file, plain }: ManifestFile,
   manifest: Pick<Manifest, 'tables' | 'large_objects'>,
-  reading: ArchiveReading,
+  { problem, ...reading }: ArchiveReading,
 ): Finding[] {
-  // A version that the parser did not know then costs the counts, never the backup.
-  if (manifest.tables === null) return [];
-  if (reading.problem !== null) {
-    const message = `cannot be read as an archive: ${reading.problem.message}`;
-    return [{ file, check: 'archive', message }];
+  const message = `cannot be read as an archive: ${problem?.message}`;
+  if (manifest.tables === null) {
+    // A version that the parser did not know then costs the counts, never the backup. But where no
+    // digest of the plain bytes says that they are pg_dump's, their structure has to.
+    const isBroken = plain === null && problem !== null && brokenKinds.has(problem.kind);
+    return isBroken ? [{ file, check: 'archive', message }] : [];
   }
+  if (problem !== null) return [{ file, check: 'archive', message }];
   const findings: Finding[] = [];
   const add = (message: string) => findings.push({ file, check: 'archive', message });
   const keyOf = ({ schema, name }: { schema: string; name: string }) =>
@@ -147,10 +157,10 @@ export async function verifyFile(
     const measured = await measureFile(target, { name: file.name, filters }, observers);
     const stored = compareBytes(file.name, 'stored', file.stored, measured.stored);
     if (depth === 'stored') return stored;
-    const findings = [...stored, ...compareBytes(file.name, 'plain', file.plain, measured.plain)];
+    const findings = [...stored, ...comparePlain(file, measured.plain)];
     // Once the bytes differ, what can be read in them says nothing more.
     if (findings.length > 0 || archive === null) return findings;
-    return compareArchive(file.name, manifest, archive.finish());
+    return compareArchive(file, manifest, archive.finish());
   } catch (error) {
     return [findingOf(error, file.name)];
   }

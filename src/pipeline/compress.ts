@@ -54,6 +54,7 @@ function zstdFilter(level: number): Filter {
               '--compress',
               `-${level}`,
               `--threads=${context.threads}`,
+              '--check',
               '--quiet',
               '--no-progress',
               '--stdout',

@@ -17,6 +17,8 @@ export interface FilterContext {
   readonly threads: number;
   /** Ends what the filter started. */
   readonly signal: AbortSignal;
+  /** A folder for what has to have a name for a moment; without it bytes go a slower way. */
+  readonly temporaryDir?: string | undefined;
   /** Where a program writes to itself; a stream in this process leaves that to the pipeline. */
   readonly output?: FileHandle | undefined;
 }

@@ -3,22 +3,29 @@
  * (src/ARCHITECTURE.md, "One idea").
  */
 
+import { closeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import type { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '../core/errors.ts';
 import type { FilterSpec, MeasuredBytes } from '../core/manifest.ts';
-import { childFailure, type DataChild } from '../process/stream.ts';
+import { makePipe } from '../process/pipe.ts';
+import { childFailure, type DataChild, type Outlet } from '../process/stream.ts';
+import { type CarryInput, carry } from './carry.ts';
 import { filterFor } from './compress.ts';
 import { createFanOut, type Sink } from './fan_out.ts';
 import type { Filter, FilterContext, Stage } from './filter.ts';
-import { createMeasure, createTap, type Observer } from './measure.ts';
+import { createMeasure, type Observer, observe } from './measure.ts';
 
 /** How many threads, which environment, and what ends it. */
 export type FlowContext = FilterContext;
 
 interface FlowInput {
-  readonly source: Readable;
+  /**
+   * A stream; or the reading end of a pipe, for a first stage that is a program; or `null` where
+   * the source's program writes into the first stage by itself.
+   */
+  readonly source: Readable | number | null;
   /** The program behind the source, if one is: its status is looked at before a sink commits. */
   readonly sourceChild?: DataChild | undefined;
   /** See the bytes before the first stage. */
@@ -55,34 +62,51 @@ async function failureOf(error: unknown, consumer: DataChild | undefined): Promi
 }
 
 /**
+ * Every child of a flow, the one first whose failure tells why the others failed: a program whose
+ * reader went away dies of that, so where the kernel carries its bytes the reader comes first.
+ */
+function childrenOf({ source, sourceChild, stages }: FlowInput): DataChild[] {
+  const filters = stages.flatMap((stage) => (stage.kind === 'child' ? [stage.child] : []));
+  if (sourceChild === undefined) return filters;
+  return source === null ? [...filters, sourceChild] : [sourceChild, ...filters];
+}
+
+/**
  * Lets the bytes flow. When it resolves, every child has ended with 0 and every sink has resolved;
  * when it rejects, every child has ended and no sink has seen the end of its body.
  */
 async function flow(input: FlowInput): Promise<void> {
-  const children = input.sourceChild === undefined ? [] : [input.sourceChild];
-  for (const stage of input.stages) if (stage.kind === 'child') children.push(stage.child);
+  const children = childrenOf(input);
   const fanOut = createFanOut(input.sinks, () => childrenSucceeded(children));
   const stop = new AbortController();
   const signal = AbortSignal.any([input.signal, stop.signal]);
 
   const legs: Promise<void>[] = [];
-  let from: Readable = input.source;
-  let through: Transform[] = [createTap(input.before)];
+  const { source, before } = input;
+  let from = typeof source === 'number' ? null : source;
+  let through: Transform[] = [];
+  if (from !== null) observe(from, before);
   for (const stage of input.stages) {
     if (stage.kind === 'stream') {
       through.push(stage.stream);
       continue;
     }
     const { child } = stage;
+    const leg =
+      from === null
+        ? carryFrom(source, { observers: before, to: child.stdin, signal })
+        : pipeline([from, ...through, child.stdin], { signal });
     legs.push(
-      pipeline([from, ...through, child.stdin], { signal }).catch(async (error: unknown) => {
+      leg.catch(async (error: unknown) => {
         throw await failureOf(error, child);
       }),
     );
     from = child.stdout;
     through = [];
   }
-  through.push(createTap(input.after));
+  if (from === null)
+    throw new HoldfastError('UNEXPECTED', 'no stage takes what the program prints');
+  observe(through.at(-1) ?? from, input.after);
   legs.push(pipeline([from, ...through, fanOut.stream], { signal }));
 
   try {
@@ -94,6 +118,14 @@ async function flow(input: FlowInput): Promise<void> {
     if (input.signal.aborted) throw interruption(input.signal);
     throw error;
   }
+}
+
+/** The first leg where no stream is its source: out of a pipe, or none that is ours. */
+async function carryFrom(
+  source: FlowInput['source'],
+  rest: Omit<CarryInput, 'pipe'>,
+): Promise<void> {
+  if (typeof source === 'number') await carry({ pipe: source, ...rest });
 }
 
 /** The error of a flow that was stopped from outside: the reason itself where it is one of ours. */
@@ -117,16 +149,27 @@ async function openStages(
   return stages;
 }
 
+/**
+ * Starts the program whose standard output is stored. Where `into` is given it has to be handed on
+ * to `startChild`: nobody reads the program's own `stdout` then.
+ */
+export type StartSource = (into?: Outlet) => DataChild;
+
 export interface StoreInput {
   /**
    * Starts the program whose standard output is stored; or a stream. The program is started when
    * everything else is ready: Node throws away what a child has printed when it ends before
    * somebody reads (`flushStdio` in Node's lib/internal/child_process.js).
    */
-  readonly source: (() => DataChild) | Readable;
+  readonly source: StartSource | Readable;
   readonly filters: readonly Filter[];
   /** See the plain bytes. */
   readonly observers: readonly Observer[];
+  /**
+   * Nobody wants to know the plain bytes: where source and first filter are programs, the kernel
+   * carries them from one to the other. No observer sees them then.
+   */
+  readonly plainUnseen?: boolean;
   /** See the stored bytes. */
   readonly storedObservers?: readonly Observer[];
   readonly sinks: readonly Sink[];
@@ -139,21 +182,81 @@ export interface Measurements {
   readonly plain: MeasuredBytes;
 }
 
+/** What was measured of a file that was stored. */
+export interface StoredMeasurements {
+  readonly stored: MeasuredBytes;
+  /** `null` where nobody wanted to know, and a filter has changed them. */
+  readonly plain: MeasuredBytes | null;
+}
+
+/** The program that takes the plain bytes, where the first filter is one. */
+function firstChild([first]: readonly Stage[]): DataChild | null {
+  return first?.kind === 'child' ? first.child : null;
+}
+
+/** Starts a source whose bytes are looked at, with a pipe of its own where it can have one. */
+async function startSource(
+  start: StartSource,
+  stages: readonly Stage[],
+  context: FlowContext,
+): Promise<Pick<FlowInput, 'source' | 'sourceChild'>> {
+  const { temporaryDir } = context;
+  const wantsPipe = temporaryDir !== undefined && firstChild(stages) !== null;
+  const pipe = wantsPipe ? await makePipe(temporaryDir, context) : null;
+  if (pipe === null) {
+    const child = start();
+    return { source: child.stdout, sourceChild: child };
+  }
+  try {
+    return { source: pipe.read, sourceChild: start(pipe.write) };
+  } catch (error) {
+    closeSync(pipe.read);
+    throw error;
+  }
+}
+
+/**
+ * Sends a source through the filters into the sinks, with the plain bytes unseen.
+ */
+async function storeUnseen(
+  input: StoreInput & { readonly source: StartSource },
+): Promise<StoredMeasurements> {
+  const { source, context } = input;
+  const stages = await openStages(input.filters, 'forward', context);
+  const stored = createMeasure();
+  const reader = firstChild(stages);
+  const begun = reader === null ? source() : source(reader.stdin);
+  await flow({
+    source: reader === null ? begun.stdout : null,
+    sourceChild: begun,
+    before: [],
+    stages,
+    after: [stored, ...(input.storedObservers ?? [])],
+    sinks: input.sinks,
+    signal: context.signal,
+  });
+  const measured = stored.result();
+  return { stored: measured, plain: stages.length === 0 ? measured : null };
+}
+
 /**
  * Sends a source through the filters into the sinks.
  *
  * @throws HoldfastError of the child, the sink or the signal that broke it off; CHILD_FAILED where
  *   a program ended with anything but 0
  */
-export async function store(input: StoreInput): Promise<Measurements> {
+export async function store(input: StoreInput): Promise<StoredMeasurements> {
   const { source, context } = input;
+  if (input.plainUnseen === true && typeof source === 'function') {
+    return storeUnseen({ ...input, source });
+  }
   const stages = await openStages(input.filters, 'forward', context);
   const plain = createMeasure();
   const stored = createMeasure();
-  const begun = typeof source === 'function' ? source() : source;
+  const begun =
+    typeof source === 'function' ? await startSource(source, stages, context) : { source };
   await flow({
-    source: 'stdout' in begun ? begun.stdout : begun,
-    sourceChild: 'stdout' in begun ? begun : undefined,
+    ...begun,
     before: [plain, ...input.observers],
     stages,
     after: [stored, ...(input.storedObservers ?? [])],

@@ -6,7 +6,7 @@ import { lockTableHint, readGrantHint, refusedObject } from './server_error.ts';
 
 /** How a program of PostgreSQL ended. */
 export interface ProgramFailure {
-  readonly program: 'pg_dump' | 'pg_dumpall' | 'pg_restore';
+  readonly program: 'pg_dump' | 'pg_dumpall' | 'pg_restore' | 'psql';
   /** The end of what it printed on stderr. */
   readonly stderr: string;
   readonly status: number | null;
@@ -130,6 +130,10 @@ const rules: readonly Rule[] = [
 
 const killedHint = 'Something killed it: look for the out-of-memory killer in the system log.';
 
+function isRestore(program: ProgramFailure['program']): boolean {
+  return program === 'pg_restore' || program === 'psql';
+}
+
 /** How the program ended, in words; a shell tells a signal as 128 and its number. */
 function describeEnd(failure: ProgramFailure): { words: string; killed: boolean } {
   const { status, signal } = failure;
@@ -162,7 +166,7 @@ export function describeDumpFailure(failure: ProgramFailure): HoldfastError {
   const message = `${program} of database ${JSON.stringify(database)} ${words}`;
   const rule = rules.find(([pattern]) => pattern.test(stderr));
   const described = rule?.[1](failure) ?? {
-    code: program === 'pg_restore' ? ('RESTORE_FAILED' as const) : ('DUMP_FAILED' as const),
+    code: isRestore(program) ? ('RESTORE_FAILED' as const) : ('DUMP_FAILED' as const),
     hint: killed ? killedHint : undefined,
   };
   return new HoldfastError(described.code, said === '' ? message : `${message}: ${said}`, {

@@ -189,10 +189,7 @@ export async function readSubscriptions(
 }
 
 /** The logical replication slots of a database; any database of the server can be asked. */
-export async function readLogicalSlots(
-  client: Queryable,
-  databaseOid: number,
-): Promise<SlotFact[]> {
+async function readLogicalSlots(client: Queryable, databaseOid: number): Promise<SlotFact[]> {
   return queryRows(
     client,
     `SELECT slot_name AS name, plugin, active

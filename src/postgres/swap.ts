@@ -233,6 +233,8 @@ async function trySwap(options: SwapOptions, lockTimeoutMs: number): Promise<boo
 function describeFailure(options: SwapOptions, thrown: unknown): HoldfastError {
   if (thrown instanceof HoldfastError && thrown.code === 'SWAP_FAILED') return thrown;
   if (options.signal?.aborted === true) {
+    const { reason } = options.signal;
+    if (reason instanceof HoldfastError && reason.code !== 'INTERRUPTED') return reason;
     return new HoldfastError('INTERRUPTED', 'interrupted before the databases were swapped', {
       cause: thrown,
     });
@@ -288,7 +290,7 @@ async function backendPid(client: Queryable): Promise<number> {
  * Swaps the databases. Whatever fails, the old database is untouched.
  *
  * @throws HoldfastError SWAP_FAILED with what stands in the way (a prepared transaction, a session
- * that this role cannot end, a missing privilege), INTERRUPTED
+ * that this role cannot end, a missing privilege), INTERRUPTED, or why else the signal was given
  */
 export async function swapDatabases(options: SwapOptions): Promise<SwapResult> {
   const { admin, second, signal, oldOid, restoredOid } = options;

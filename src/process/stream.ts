@@ -4,8 +4,9 @@
  */
 
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { closeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import type { Readable, Writable } from 'node:stream';
+import { Readable, type Writable } from 'node:stream';
 import { HoldfastError } from '../core/errors.ts';
 import { followFile } from './follow_file.ts';
 import type { OsUser } from './user.ts';
@@ -27,9 +28,19 @@ export interface ChildOptions {
    * process. Open for reading too: {@link DataChild.stdout} reads them from there.
    */
   readonly output?: FileHandle | undefined;
+  /**
+   * Takes what the child prints in place of {@link DataChild.stdout}, which is then empty: the
+   * writing end of a pipe; or the standard input of another child, to which the kernel carries the
+   * bytes, so that nothing of them comes through this process. It is handed over and closed here:
+   * the reader sees the end when the child ends.
+   */
+  readonly into?: Outlet | undefined;
   /** Runs the program as this user; only root can. */
   readonly user?: OsUser | undefined;
 }
+
+/** A file descriptor, or the standard input of a child. */
+export type Outlet = number | Writable;
 
 /** How a child ended: one of the two is `null`. */
 export interface ChildExit {
@@ -54,9 +65,10 @@ export interface DataChild {
 /** What a child prints, whichever way it goes. */
 function stdoutOf(
   child: { readonly stdout: Readable | null },
-  output: FileHandle | undefined,
+  { output, into }: ChildOptions,
   exited: Promise<ChildExit>,
 ): Readable {
+  if (into !== undefined) return Readable.from([]);
   if (output !== undefined) return followFile(output, exited);
   if (child.stdout === null) throw new HoldfastError('UNEXPECTED', 'a child without its stdout');
   return child.stdout;
@@ -88,15 +100,18 @@ export function startChild(
   args: readonly string[],
   options: ChildOptions,
 ): DataChild {
-  const { output } = options;
+  const { output, into } = options;
   const child = spawn(program, [...args], {
     env: { ...options.environment },
     // A group of its own: Ctrl-C reaches this process alone, which then ends its children in order.
     detached: true,
-    stdio: ['pipe', output?.fd ?? 'pipe', 'pipe'],
+    stdio: ['pipe', into ?? output?.fd ?? 'pipe', 'pipe'],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     ...(options.user === undefined ? {} : { uid: options.user.uid, gid: options.user.gid }),
   }) as ChildProcessByStdio<Writable, Readable | null, Readable>;
+  // A socket is closed without shutting it down: from now on the child alone has this end.
+  if (typeof into === 'number') closeSync(into);
+  else into?.destroy();
   const stderrTail = collectStderr(child.stderr, options.onStderrLine);
   let ended = false;
   let killTimer: NodeJS.Timeout | undefined;
@@ -136,7 +151,7 @@ export function startChild(
     program,
     pid: child.pid,
     stdin: child.stdin,
-    stdout: stdoutOf(child, output, exited),
+    stdout: stdoutOf(child, options, exited),
     stderrTail,
     exited,
     async end() {

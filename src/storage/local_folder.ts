@@ -3,10 +3,11 @@
 import { lstat, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
+import type { MeasuredBytes } from '../core/manifest.ts';
 import { fsyncFolder, partialSuffix } from '../process/durable.ts';
 import { joinKey, requireName } from './key.ts';
 import { type Doing, existsError, localError, notFoundError } from './local_errors.ts';
-import { endBody, readFileFrom, writeFileFrom } from './local_file.ts';
+import { endBody, measureFile, readFileFrom, writeFileFrom } from './local_file.ts';
 import type { FolderWriter, StoredObject } from './storage.ts';
 
 /** Writes into a folder of that suffix which exists and is empty. */
@@ -51,6 +52,18 @@ export class LocalFolderWriter implements FolderWriter {
       if (body === null) throw notFoundError(key, this.#description);
       return body;
     } catch (error) {
+      throw this.#error(error, 'reading', key);
+    }
+  }
+
+  async measure(name: string, signal: AbortSignal): Promise<MeasuredBytes> {
+    const key = joinKey(this.folder, name);
+    try {
+      const measured = await measureFile(join(this.#partial, requireName(name)), signal);
+      if (measured === null) throw notFoundError(key, this.#description);
+      return measured;
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
       throw this.#error(error, 'reading', key);
     }
   }

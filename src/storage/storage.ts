@@ -19,6 +19,7 @@
  */
 
 import type { Readable } from 'node:stream';
+import type { MeasuredBytes } from '../core/manifest.ts';
 
 /** What a store knows about one object. */
 export interface StoredObject {
@@ -117,6 +118,14 @@ export interface FolderWriter {
 
   /** Reads back what was put, from the store itself. */
   get(name: string): Promise<Readable>;
+
+  /**
+   * Reads back what was put, from the store itself, and measures it; in little memory, since nobody
+   * keeps what was read.
+   *
+   * @throws besides what `get` throws, the reason of the signal
+   */
+  measure(name: string, signal: AbortSignal): Promise<MeasuredBytes>;
 
   /** Writes the last object and makes the folder appear. Fails with STORE_EXISTS if it is there. */
   commit(name: string, body: Uint8Array): Promise<void>;

@@ -5,6 +5,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../src/core/errors.ts';
+import { sha256Of } from '../../src/core/sums.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { leftovers, remains } from './storage_leftovers.ts';
 import { bytes, failureOf, keysOf, type StoreUnderTest, textOf } from './storage_support.ts';
@@ -265,6 +266,23 @@ function folders(store: () => Storage): void {
     expect(await textOf(storage, 'full/c/db/label/dump')).toBe('data');
   });
 
+  it('measures what was put into a folder, to its last byte, until it is told to stop', async () => {
+    const folder = await store().createFolder('a/b');
+    const stop = new AbortController();
+    for (const size of [0, 1, 3_000_001]) {
+      const content = randomBytes(size);
+      await folder.put(`n${size}`, content);
+      expect(await folder.measure(`n${size}`, stop.signal)).toEqual({
+        bytes: size,
+        sha256: sha256Of(content),
+      });
+    }
+    const lost = new HoldfastError('LOCK_LOST', 'the lock was lost');
+    stop.abort(lost);
+    expect(await failureOf(folder.measure('n1', stop.signal))).toBe(lost);
+    await folder.abort();
+  });
+
   it('leaves nothing of a folder that is aborted, and it can be begun again', async () => {
     const storage = store();
     const folder = await storage.createFolder('a/b');
@@ -272,6 +290,8 @@ function folders(store: () => Storage): void {
     const lost = new HoldfastError('LOCK_LOST', 'the lock was lost');
     expect(await failureOf(folder.put('two', failingBody(lost)))).toBe(lost);
     expect((await failureOf(folder.get('two'))).code).toBe('BACKUP_NOT_FOUND');
+    const { signal } = new AbortController();
+    expect((await failureOf(folder.measure('two', signal))).code).toBe('BACKUP_NOT_FOUND');
     await folder.abort();
     await folder.abort();
     expect(await storage.unfinishedFolders('')).toEqual([]);
@@ -346,6 +366,8 @@ function keys(store: () => Storage): void {
       const folder = await storage.createFolder('ok');
       expect((await failureOf(folder.put(bad, bytes('x')))).code).toBe('PATH_REFUSED');
       expect((await failureOf(folder.get(bad))).code).toBe('PATH_REFUSED');
+      const { signal } = new AbortController();
+      expect((await failureOf(folder.measure(bad, signal))).code).toBe('PATH_REFUSED');
       expect((await failureOf(folder.commit(bad, bytes('x')))).code).toBe('PATH_REFUSED');
       await folder.abort();
       expect((await failureOf(storage.removeFolder('ok', bad))).code).toBe('PATH_REFUSED');

@@ -6,31 +6,15 @@
  */
 
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Outcome, RunOptions } from '../support/command.ts';
 import { fillShop, fingerprint, openScene, type Scene } from '../support/fault.ts';
+import { fillUp, freeBytesOf, mountSmall, pageBytes, unmountAll } from '../support/small_disk.ts';
 
-const pageBytes = 4096;
 let scene: Scene;
 let whole: string;
-const mounted: string[] = [];
-
-/** Mounts a file system of that size on a folder. */
-function mountSmall(folder: string, bytes: number): void {
-  mkdirSync(folder, { recursive: true });
-  const options = `size=${Math.ceil(bytes / pageBytes)}k`.replace(/\d+k/, (pages) => {
-    return `${Number.parseInt(pages, 10) * (pageBytes / 1024)}k`;
-  });
-  execFileSync('mount', ['-t', 'tmpfs', '-o', `${options},mode=0700`, 'holdfast-test', folder]);
-  mounted.push(folder);
-}
-
-function unmountAll(): void {
-  // Lazy: the logs of the commands that ran in this process are still open.
-  for (const folder of mounted.splice(0).reverse()) execFileSync('umount', ['--lazy', folder]);
-}
 
 beforeAll(async () => {
   scene = await openScene();
@@ -43,20 +27,6 @@ afterAll(async () => {
   await scene.close();
 });
 
-const freeBytesOf = (folder: string) => {
-  const { bavail, bsize } = statfsSync(folder);
-  return bavail * bsize;
-};
-
-/** Leaves so many bytes free. @returns what frees the rest again */
-function fillUp(folder: string, leaveBytes: number): () => void {
-  const ballast = join(folder, 'lost+found');
-  mkdirSync(ballast, { recursive: true });
-  const bytes = freeBytesOf(folder) - leaveBytes;
-  if (bytes > 0) writeFileSync(join(ballast, 'ballast'), Buffer.alloc(bytes));
-  return () => rmSync(ballast, { recursive: true });
-}
-
 /** Commands on a repository of its own. */
 function commandsOn(repository: string) {
   const environment = { BACKUP_DIR: repository };
@@ -64,7 +34,7 @@ function commandsOn(repository: string) {
     scene.run(name, argv, { environment: { ...environment, ...more } } satisfies RunOptions);
   return {
     run,
-    backUp: () => run('backup_full', ['shop', '--json']),
+    backUp: (...flags: string[]) => run('backup_full', ['shop', '--json', ...flags]),
     async labels(): Promise<string[]> {
       const { status, stdout, stderr } = await run('list_backups', ['--json']);
       expect(status, stderr).toBe(0);
@@ -103,8 +73,10 @@ describe('a full repository', () => {
     for (const leave of [0, 8192, 40_960, 200_000, 400_000, 600_000]) {
       const free = fillUp(repository, leave);
       const failed = await backUp();
+      const straight = await backUp('--no-table-digests', '--read-back', 'none');
       free();
       expectNoSpace(failed, `${leave} bytes free`);
+      expectNoSpace(straight, `${leave} bytes free, without table digests`);
       expect(readdirSync(repository).includes('full') ? await labels() : []).toEqual([]);
     }
     expect((await backUp()).status).toBe(0);

@@ -8,13 +8,17 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
+  type Blows,
   createChance,
   fillShop,
   fingerprint,
+  killBackend,
   type Listing,
   openScene,
+  rounds,
   type Scene,
   send,
+  startBlows,
   until,
   type Victim,
 } from '../support/fault.ts';
@@ -25,19 +29,15 @@ let whole: string;
 let listing: Listing;
 /** The folder of the database in the repository. */
 let backups: string;
-/** How long a whole backup takes here, from its start. */
-let durationMs: number;
-/** How many rounds ended before the blow came. */
-let missed = 0;
+let blows: Blows;
 
 beforeAll(async () => {
   scene = await openScene();
   await fillShop(scene.cluster, 300_000);
   whole = await fingerprint(scene.cluster);
-  const started = performance.now();
-  const first = await scene.start('backup_full', ['shop']).outcome;
-  durationMs = performance.now() - started;
-  expect(first.status, first.stderr).toBe(0);
+  const command = 'backup_full';
+  const expectNext = expectNextRun;
+  blows = await startBlows({ scene, chance, command, argv: ['shop'], expectWhole, expectNext });
   listing = await scene.list();
   const [backup] = listing.backups;
   backups = dirname(join(scene.repository, backup?.folder ?? ''));
@@ -102,28 +102,8 @@ async function expectNextRun(told: string): Promise<void> {
   expect(runRecords(), told).toEqual([]);
 }
 
-/** One round: a backup, a blow, the look around, the next backup. */
-async function round(what: string, blow: (victim: Victim) => Promise<string>): Promise<void> {
-  const victim = scene.start('backup_full', ['shop']);
-  const moment = await blow(victim);
-  const told = `${what} at ${moment} (HOLDFAST_FAULT_SEED=${chance.seed})`;
-  if ((await victim.outcome).status === 0) {
-    missed += 1;
-    // The machine is faster than it was when the time was taken.
-    durationMs *= 0.85;
-  }
-  await expectWhole(victim, told);
-  await expectNextRun(told);
-}
-
-const rounds = (count: number) => Array.from({ length: count }, (_, number) => number + 1);
-
-/** Waits for a part of a whole backup's time. */
-async function waitPart(low: number, high: number): Promise<string> {
-  const ms = durationMs * chance.between(low, high);
-  await sleep(ms);
-  return `${Math.round(ms)} of ${Math.round(durationMs)} ms`;
-}
+const round: Blows['round'] = (...args) => blows.round(...args);
+const waitPart: Blows['waitPart'] = (...args) => blows.waitPart(...args);
 
 describe('kill -9 of the script', () => {
   it.each(rounds(8))('at any moment, round %i', () =>
@@ -163,7 +143,7 @@ describe('kill -9 of a program', () => {
   ])('of %s', (program) =>
     round(`kill -9 of ${program}`, async (victim) => {
       const child = await victim.child(program);
-      const ms = chance.between(0, program === 'pg_dumpall' ? 5 : durationMs * 0.35);
+      const ms = chance.between(0, program === 'pg_dumpall' ? 5 : blows.durationMs() * 0.35);
       await sleep(ms);
       const hit = send(child?.pid, 'SIGKILL');
       const { status, stderr } = await victim.outcome;
@@ -179,12 +159,7 @@ describe('kill -9 of the server', () => {
   it.each(rounds(5))('of one of its backends, round %i', () =>
     round('kill -9 of a backend', async () => {
       const moment = await waitPart(0.25, 0.95);
-      const sessions = await scene.cluster.sql(
-        "SELECT pid, application_name AS name FROM pg_stat_activity WHERE datname = 'shop'",
-      );
-      const session = sessions[Math.floor(chance.between(0, sessions.length))];
-      send(session?.pid as number | undefined, 'SIGKILL');
-      return `${moment}, ${sessions.length} sessions, ${session?.name}`;
+      return `${moment}, ${await killBackend(scene, chance, "datname = 'shop'")}`;
     }),
   );
 
@@ -267,6 +242,6 @@ describe('after all this', () => {
     const verified = await scene.run('verify_backups', ['--all']);
     expect(verified.status, verified.stderr).toBe(0);
     expect(listing.backups.length).toBeGreaterThan(30);
-    expect(missed, `HOLDFAST_FAULT_SEED=${chance.seed}`).toBeLessThan(15);
+    expect(blows.missed(), `HOLDFAST_FAULT_SEED=${chance.seed}`).toBeLessThan(15);
   });
 });

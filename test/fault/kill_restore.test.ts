@@ -8,12 +8,16 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
+  type Blows,
   createChance,
   fillShop,
   fingerprint,
+  killBackend,
   openScene,
+  rounds,
   type Scene,
   send,
+  startBlows,
   until,
   type Victim,
 } from '../support/fault.ts';
@@ -24,9 +28,7 @@ let scene: Scene;
 /** The fingerprints of what was backed up, and of what was there when a restore began. */
 let backedUp: string;
 let current: string;
-/** How long a whole restore takes here, from its start. */
-let durationMs: number;
-let missed = 0;
+let blows: Blows;
 
 beforeAll(async () => {
   scene = await openScene();
@@ -34,10 +36,9 @@ beforeAll(async () => {
   backedUp = await fingerprint(scene.cluster);
   const backup = await scene.run('backup_full', ['shop']);
   expect(backup.status, backup.stderr).toBe(0);
-  const started = performance.now();
-  const first = await scene.start('restore_backup', restore).outcome;
-  durationMs = performance.now() - started;
-  expect(first.status, first.stderr).toBe(0);
+  const command = 'restore_backup';
+  const expectNext = expectNextRestore;
+  blows = await startBlows({ scene, chance, command, argv: restore, expectWhole, expectNext });
   await workOn();
 });
 afterAll(async () => {
@@ -96,32 +97,8 @@ async function expectNextRestore(told: string): Promise<void> {
   await workOn();
 }
 
-/** One round: a restore, a blow, the look around, the next restore. */
-async function round(
-  what: string,
-  blow: (victim: Victim) => Promise<string>,
-  flags: readonly string[] = [],
-): Promise<void> {
-  const victim = scene.start('restore_backup', [...restore, ...flags]);
-  const moment = await blow(victim);
-  const told = `${what} at ${moment} (HOLDFAST_FAULT_SEED=${chance.seed})`;
-  if ((await victim.outcome).status === 0) {
-    missed += 1;
-    // The machine is faster than it was when the time was taken.
-    durationMs *= 0.85;
-  }
-  await expectWhole(victim, told);
-  await expectNextRestore(told);
-}
-
-const rounds = (count: number) => Array.from({ length: count }, (_, number) => number + 1);
-
-/** Waits for a part of a whole restore's time. */
-async function waitPart(low: number, high: number): Promise<string> {
-  const ms = durationMs * chance.between(low, high);
-  await sleep(ms);
-  return `${Math.round(ms)} of ${Math.round(durationMs)} ms`;
-}
+const round: Blows['round'] = (...args) => blows.round(...args);
+const waitPart: Blows['waitPart'] = (...args) => blows.waitPart(...args);
 
 /** Waits until the new database has been compared: analyze and the swap come next. */
 async function waitSwap(victim: Victim): Promise<string> {
@@ -175,7 +152,7 @@ describe('kill -9 of pg_restore', () => {
       `kill -9 of pg_restore with ${jobs} jobs`,
       async (victim) => {
         const child = await victim.child('pg_restore');
-        const ms = chance.between(0, durationMs * 0.3);
+        const ms = chance.between(0, blows.durationMs() * 0.3);
         await sleep(ms);
         send(child?.pid, 'SIGKILL');
         const { status, stderr } = await victim.outcome;
@@ -191,24 +168,16 @@ describe('kill -9 of the server', () => {
   it.each(rounds(4))('of one of its backends, round %i', () =>
     round('kill -9 of a backend', async () => {
       const moment = await waitPart(0.3, 1);
-      const sessions = await scene.cluster.sql(
-        'SELECT pid, application_name AS name FROM pg_stat_activity ' +
-          "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
-      );
-      const session = sessions[Math.floor(chance.between(0, sessions.length))];
-      send(session?.pid as number | undefined, 'SIGKILL');
-      return `${moment}, ${sessions.length} sessions, ${session?.name}`;
+      const others = "backend_type = 'client backend' AND pid <> pg_backend_pid()";
+      return `${moment}, ${await killBackend(scene, chance, others)}`;
     }),
   );
 
   it.each(rounds(4))('of a backend around the swap, round %i', () =>
     round('kill -9 of a backend', async (victim) => {
       const moment = await waitSwap(victim);
-      const [session] = await scene.cluster.sql(
-        "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'holdfast%' LIMIT 1",
-      );
-      send(session?.pid as number | undefined, 'SIGKILL');
-      return moment;
+      const ours = "application_name LIKE 'holdfast%'";
+      return `${moment}, ${await killBackend(scene, chance, ours)}`;
     }),
   );
 
@@ -309,6 +278,6 @@ describe('what dead restores have left', () => {
 
 describe('after all this', () => {
   it('most blows have met a restore that was under way', () => {
-    expect(missed, `HOLDFAST_FAULT_SEED=${chance.seed}`).toBeLessThan(15);
+    expect(blows.missed(), `HOLDFAST_FAULT_SEED=${chance.seed}`).toBeLessThan(15);
   });
 });

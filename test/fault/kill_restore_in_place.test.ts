@@ -1,12 +1,11 @@
 /**
- * Whatever is killed at whatever moment of a restore in place: the old database is whole, or the new
- * one is, or there is a verified safety backup and the command that was printed brings it back.
+ * Whatever is killed at whatever moment of a restore in place: the old database is whole, or the
+ * new one is, or a verified safety backup is there and the command that was printed brings it back.
  */
 
-import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { typeCommand } from '../support/command.ts';
 import {
   createChance,
   fillShop,
@@ -70,10 +69,7 @@ async function bringBack(stderr: string, told: string): Promise<void> {
   expect(label, told).toMatch(/-manual-/);
   const verified = await scene.run('verify_backups', [label]);
   expect(verified.status, `${told}: ${verified.stderr}`).toBe(0);
-  await promisify(execFile)('sh', ['-c', `${command} --force`], {
-    cwd: new URL('../..', import.meta.url).pathname,
-    env: { PATH: process.env.PATH },
-  });
+  await typeCommand(`${command} --force`);
   expect(await fingerprint(scene.cluster), told).toBe(current);
   // An ordinary restore keeps what was there before it.
   for (const name of await databases()) {

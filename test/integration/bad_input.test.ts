@@ -81,7 +81,7 @@ describe('status 2: an argument or a setting', () => {
     [['restore_backup', '--latest', 'mastertrade', '--jobs', '0'], /--jobs.*0/],
     [
       ['restore_backup', '--latest', 'mastertrade', '--compare', 'some'],
-      /"some".*"counts", "none"/,
+      /"some".*"counts", "content", "none"/,
     ],
     [['restore_backup'], /nothing says what to restore\nhint: .*--latest/],
     [['restore_backup', '--latest', 'mastertrade', 'webshop'], /"webshop" is one too many/],
@@ -244,7 +244,7 @@ describe('status 4: a file', () => {
       /empty is empty\nhint: .*custom format/,
     );
     const text = await write('text.dump', 'SELECT 1;\n');
-    await expectRefused(restore(text), 4, /is no dump in the custom format\nhint: /);
+    await expectRefused(restore(text), 4, /text\.dump makes nothing: no table, no row\nhint: /);
     const args = ['--format=custom', '--compress=0', 'mastertrade'];
     const dump = await programOutput(cluster, 'pg_dump', args);
     const cut = await write('cut.dump', dump.subarray(0, -100));

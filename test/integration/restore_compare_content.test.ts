@@ -153,7 +153,7 @@ describe('what is no difference', () => {
     'DROP TABLE moved',
   ];
 
-  it('rows in another order, unless one of them was changed, or is there instead of another', async () => {
+  it('rows in another order, unless one was changed or is there instead of another', async () => {
     const taken = await backedUp('ordered', [
       `CREATE TABLE goods AS
          SELECT n AS id, repeat(md5(n::text), n % 40) AS name FROM generate_series(1, 5000) AS n`,
@@ -223,7 +223,9 @@ describe('what is no difference', () => {
       'CREATE TABLE parent (a int, t text)',
       'CREATE TABLE child (b text, "c, ""d""" bytea) INHERITS (parent)',
       'ALTER TABLE parent ADD late timestamptz',
-      "INSERT INTO child VALUES (1, E'tab\\t', 'new\nline', '\\x00', now()), (2, NULL, '', NULL, NULL)",
+      `INSERT INTO child VALUES
+         (1, E'tab\\t', 'new\nline', '\\x00', now()),
+         (2, NULL, '', NULL, NULL)`,
       'INSERT INTO parent VALUES (3)',
     ]);
     const columns = `SELECT string_agg(attname, ' ' ORDER BY attnum) AS names FROM pg_attribute
@@ -326,7 +328,7 @@ describe('beside the rows of plain tables', () => {
     [
       'a sequence',
       "SELECT setval('alone', -9007199254740992)",
-      /the sequence "public"."alone" stands at -9007199254740992, true, not at -9007199254740993, true/,
+      /"alone" stands at -9007199254740992, true, not at -9007199254740993, true/,
     ],
     [
       'a sequence that was not called',

@@ -4,6 +4,7 @@ import { chmod, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { HoldfastError } from '../../src/core/errors.ts';
 import { serializeManifest } from '../../src/core/manifest_codec.ts';
 import { sumsOf } from '../../src/core/sums.ts';
 import { moneyOption } from '../../src/postgres/copy_text.ts';
@@ -136,6 +137,24 @@ describe('a restore that compares the content', () => {
     },
   );
 
+  it('is interrupted while it compares: pg_dump ends, and nothing is left', async () => {
+    await rm(goOn);
+    const stop = new AbortController();
+    const argv = ['--latest', 'shop', '--jobs', '2', '--compare', 'content', '--force'];
+    const running = bench.run('restore_backup', argv, { signal: stop.signal });
+    const name = await restoringWith(`SELECT FROM ${goods} LIMIT 1`);
+    const holder = await cluster.connect(name);
+    await holder.query(`BEGIN; LOCK TABLE ${goods} IN ACCESS EXCLUSIVE MODE`);
+    await writeFile(goOn, '');
+    const waiting = `SELECT pid FROM pg_stat_activity
+      WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ '^LOCK TABLE'`;
+    while ((await cluster.sql(waiting, name)).length === 0) await sleep(20);
+    stop.abort(new HoldfastError('INTERRUPTED', 'interrupted by SIGINT'));
+    const outcome = await running;
+    expect(outcome.status, outcome.stderr).toBe(130);
+    await expectUntouched();
+  });
+
   it('leaves what differs to be looked at, where it keeps going', async () => {
     await rm(goOn);
     const running = restore(['--latest', 'shop', '--jobs', '2', '--keep-going']);
@@ -185,7 +204,7 @@ describe('what cannot be compared is refused before anything is touched', () => 
 });
 
 describe('money', () => {
-  it('is read under the locale of the database that was backed up, where the server has it', async () => {
+  it('is read under the locale of the database that was backed up, if there is one', async () => {
     const client = await cluster.connect();
     const settings = ['work_mem=9MB', 'lc_monetary=C'];
     expect(await moneyOption(client, settings)).toBe('-c lc_monetary=C');

@@ -1,15 +1,13 @@
 /** restore_backup.ts --in-place: nothing is dropped before it is saved, and the way back is told. */
 
-import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { acquireDatabaseLock, backupLockKey } from '../../src/postgres/advisory_lock.ts';
 import { formatLockHolder } from '../../src/postgres/lock_holder.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
-import type { Outcome, RunOptions } from '../support/command.ts';
+import { type Outcome, type RunOptions, typeCommand } from '../support/command.ts';
 import { until } from '../support/fault.ts';
 import { tamperedBackup } from '../support/tampered_backup.ts';
 import {
@@ -88,15 +86,8 @@ async function expectUntouched(outcome: Outcome, status: number, words: RegExp):
   expect(await stateOf()).toBe('live');
 }
 
-/** Types a command that was printed, as it stands, in a shell. */
-async function type(command: string): Promise<void> {
-  const root = new URL('../..', import.meta.url).pathname;
-  const { MIN_DISK_SPACE_GB = '0' } = bench.environment;
-  await promisify(execFile)('sh', ['-c', `${command} --force`], {
-    cwd: root,
-    env: { PATH: process.env.PATH, MIN_DISK_SPACE_GB },
-  });
-}
+/** Types the command that was printed, and answers its question by a flag. */
+const type = (command: string) => typeCommand(`${command} --force`);
 
 describe('--in-place', () => {
   it('saves the old database, drops it, and restores; the way back is told and works', async () => {
@@ -120,6 +111,20 @@ describe('--in-place', () => {
       }),
     ]);
     await type(command);
+    expect(await stateOf()).toBe('live');
+  });
+
+  it('typed again with --latest restores the same backup, never the safety backup', async () => {
+    const argv = ['--latest', database, ...flags];
+    for (const again of [false, true]) {
+      const outcome = await bench.run('restore_backup', argv);
+      expect(outcome.status, outcome.stderr).toBe(0);
+      expect(await stateOf()).toBe('backed up');
+      if (again) expect(outcome.stderr).toMatch(/-manual-.* is younger, but the safety backup/);
+      await cluster.sql("UPDATE which SET state = 'live'", database);
+    }
+    const manual = ['--latest', database, '--type', 'manual', '--force'];
+    expect((await bench.run('restore_backup', manual)).status).toBe(0);
     expect(await stateOf()).toBe('live');
   });
 

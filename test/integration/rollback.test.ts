@@ -139,6 +139,14 @@ describe('--rollback', () => {
     expect(await on.stateOf('shop')).toBe('live');
   });
 
+  it('takes what the last restore replaced, although the clock was set back before that', async () => {
+    await on.make(beforeName('shop', new Date('2099-01-01T00:00:00Z')), 'from the future');
+    const { before } = await on.restored('--latest', 'shop');
+    expect(before).toBe('shop__before_20990101T000001Z');
+    await on.restored('--rollback', 'shop');
+    expect(await on.stateOf('shop')).toBe('live');
+  });
+
   it('works for the maintenance database itself', async () => {
     const old = beforeName('postgres', third);
     await on.make(old, 'old');

@@ -58,6 +58,7 @@ async function typeLines(
       .replaceAll('LABEL', label)
       .replaceAll('/opt/holdfast', projectDir)
       .replaceAll('/var/backups/holdfast', machine.bench.repository)
+      .replaceAll('/mnt/copy', machine.bench.folder)
       .replaceAll('sudo -u postgres ', '');
     const script = /^scripts\/(\w+)\.ts ?(.*)$/.exec(typed);
     if (script !== null) {
@@ -178,6 +179,13 @@ describe('the runbook', () => {
     expect(await orders()).toBe('1000 rows');
     const undone = await typeLines(back ?? []);
     expect(undone.status, undone.stderr).toBe(0);
+    expect(await orders()).toBe('20 rows');
+  });
+
+  it('restores a file of another tool', async () => {
+    await shell('pg_dump mastertrade | gzip >mastertrade.sql.gz', bench.folder, bench);
+    await dropOrders();
+    await follow('A file of another tool');
     expect(await orders()).toBe('20 rows');
   });
 

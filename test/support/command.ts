@@ -1,6 +1,8 @@
 /** Runs the commands as a user would: in this process, where coverage sees them, or as programs. */
 
+import { execFile } from 'node:child_process';
 import { Readable, Writable } from 'node:stream';
+import { promisify } from 'node:util';
 import { backupFull } from '../../src/cli/backup_full_command.ts';
 import type { Command } from '../../src/cli/command.ts';
 import { doctor } from '../../src/cli/doctor_command.ts';
@@ -96,4 +98,16 @@ export async function outcomeOf(child: DataChild): Promise<Outcome> {
   });
   const { status } = await child.exited;
   return { status: status ?? -1, stdout, stderr: child.stderrTail() };
+}
+
+/**
+ * Types a command that was printed, as it stands, into a shell in the folder of the project.
+ *
+ * @throws Error when it does not end with 0
+ */
+export async function typeCommand(command: string): Promise<void> {
+  await promisify(execFile)('sh', ['-c', command], {
+    cwd: new URL('../..', import.meta.url).pathname,
+    env: { ...basePath, MIN_DISK_SPACE_GB: '0' },
+  });
 }

@@ -133,8 +133,12 @@ export interface Scene {
 }
 
 /** The database that is backed up and restored: data, an index, a setting and a comment. */
-export async function fillShop(cluster: TestCluster, rows: number): Promise<void> {
-  await cluster.sql('CREATE DATABASE shop');
+export async function fillShop(
+  cluster: TestCluster,
+  rows: number,
+  { exists = false }: { readonly exists?: boolean } = {},
+): Promise<void> {
+  if (!exists) await cluster.sql('CREATE DATABASE shop');
   await cluster.sql(
     [
       'CREATE TABLE orders AS SELECT i AS id, md5(i::text) || md5((i * 7)::text) AS text ' +
@@ -253,4 +257,77 @@ export async function openScene(server: { readonly tcp?: boolean } = {}): Promis
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** The numbers of so many rounds, from 1 on. */
+export const rounds = (count: number): number[] =>
+  Array.from({ length: count }, (_, number) => number + 1);
+
+/** What is hit again and again, and what must hold after each time. */
+export interface BlowsOptions {
+  readonly scene: Scene;
+  readonly chance: Chance;
+  readonly command: CommandName;
+  readonly argv: readonly string[];
+  /** What must hold after a run, however it ended. @param told the blow, for failures */
+  readonly expectWhole: (victim: Victim, told: string) => Promise<unknown>;
+  /** The next run has nothing to mend by hand before it. */
+  readonly expectNext: (told: string) => Promise<void>;
+}
+
+/** Blows at one command. */
+export interface Blows {
+  /** How long a whole run takes here, from its start. */
+  durationMs(): number;
+  /** How many rounds ended before the blow came. */
+  missed(): number;
+  /** One round: a run, a blow, the look around, the next run. @param blow tells the moment */
+  round(
+    what: string,
+    blow: (victim: Victim) => Promise<string>,
+    flags?: readonly string[],
+  ): Promise<void>;
+  /** Waits for a part of a whole run's time. @returns it in words */
+  waitPart(low: number, high: number): Promise<string>;
+}
+
+/** Lets the command run once without a blow, for the time that it takes. */
+export async function startBlows(options: BlowsOptions): Promise<Blows> {
+  const { scene, chance, command, argv } = options;
+  let missed = 0;
+  const started = performance.now();
+  const first = await scene.start(command, argv).outcome;
+  let durationMs = performance.now() - started;
+  expect(first.status, first.stderr).toBe(0);
+  return {
+    durationMs: () => durationMs,
+    missed: () => missed,
+    async round(what, blow, flags = []) {
+      const victim = scene.start(command, [...argv, ...flags]);
+      const moment = await blow(victim);
+      const told = `${what} at ${moment} (HOLDFAST_FAULT_SEED=${chance.seed})`;
+      if ((await victim.outcome).status === 0) {
+        missed += 1;
+        // The machine is faster than it was when the time was taken.
+        durationMs *= 0.85;
+      }
+      await options.expectWhole(victim, told);
+      await options.expectNext(told);
+    },
+    async waitPart(low, high) {
+      const ms = durationMs * chance.between(low, high);
+      await sleep(ms);
+      return `${Math.round(ms)} of ${Math.round(durationMs)} ms`;
+    },
+  };
+}
+
+/** Kills a backend of the server, by chance one of those that `where` selects. @returns which */
+export async function killBackend(scene: Scene, chance: Chance, where: string): Promise<string> {
+  const sessions = await scene.cluster.sql(
+    `SELECT pid, application_name AS name FROM pg_stat_activity WHERE ${where}`,
+  );
+  const session = sessions[Math.floor(chance.between(0, sessions.length))];
+  send(session?.pid as number | undefined, 'SIGKILL');
+  return `${sessions.length} sessions, ${session?.name}`;
 }

@@ -62,6 +62,21 @@ describe('the catalog', () => {
     expect(error.message).toContain('no monthly backup of "shop"');
   });
 
+  it('takes no safety backup for the latest, unless its tier is named or there is no other', async () => {
+    const safety = { database: 'shop', cluster: 'main', tier: 'manual', safety: true } as const;
+    const [older, younger] = ['20261118T020000Z-manual-dddd', '20261119T020000Z-manual-eeee'];
+    await writeSampleBackup(repository.storage, { manifest: { ...safety, label: older } });
+    await writeSampleBackup(repository.storage, { manifest: { ...safety, label: younger } });
+    const only = await catalog.latestBackup('shop');
+    expect([only.entry.label, only.skipped]).toEqual([younger, []]);
+    await backUp(monday);
+    const { entry, skipped } = await catalog.latestBackup('shop');
+    expect(entry.label).toBe(monday);
+    expect(skipped.map(({ label }) => label)).toEqual([younger, older]);
+    const manual = await catalog.latestBackup('shop', { tier: 'manual' });
+    expect(manual.entry.label).toBe(younger);
+  });
+
   it('passes over damaged ones and says which', async () => {
     await backUp(sunday);
     await backUp(monday);

@@ -31,7 +31,8 @@ describe('the columns of a COPY statement', () => {
       fc.property(name, name, fc.array(name, { maxLength: 8 }), (schema, table, columns) => {
         const list = columns.map((column) => quoteAlways(column)).join(', ');
         const written = list === '' ? '' : `(${list})`;
-        const statement = `COPY ${quoteAlways(schema)}.${quoteAlways(table)} ${written} FROM stdin;\n`;
+        const relation = `${quoteAlways(schema)}.${quoteAlways(table)}`;
+        const statement = `COPY ${relation} ${written} FROM stdin;\n`;
         expect(copyColumns(statement)).toEqual(columns);
       }),
     );

@@ -66,6 +66,11 @@ describe('the manifest as bytes', () => {
       '/files/0/name',
     ],
     [
+      'plain bytes that nothing proves',
+      { files: [{ ...dump, filters: [], plain: null }] as unknown as Manifest['files'] },
+      'nothing proves the plain bytes of database.dump.zst',
+    ],
+    [
       'an unknown filter',
       { files: [{ ...dump, filters: [{ name: 'sh', level: 1 }] }] as unknown as Manifest['files'] },
       '/files/0/filters/0',

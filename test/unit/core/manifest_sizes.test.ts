@@ -15,4 +15,10 @@ describe('the sizes of a backup', () => {
     expect(totalBytes({ files }, 'plain')).toBe(330);
     expect(totalBytes({ files: [] }, 'stored')).toBe(0);
   });
+
+  it('before the filters are not known where those of one file are not', () => {
+    const files = [file('a', 1, 10), { ...file('b', 2, 20), plain: null }];
+    expect(totalBytes({ files }, 'plain')).toBeNull();
+    expect(totalBytes({ files }, 'stored')).toBe(3);
+  });
 });

@@ -5,7 +5,7 @@ import { sampleManifest } from '../../support/sample_backup.ts';
 
 const last = sampleManifest();
 const sumOf = (part: 'plain' | 'stored') =>
-  last.files.reduce((bytes, file) => bytes + file[part].bytes, 0);
+  last.files.reduce((bytes, file) => bytes + (file[part]?.bytes ?? 0), 0);
 
 describe('what the next backup is expected to take', () => {
   it('is half of the database where nothing is known', () => {
@@ -18,6 +18,14 @@ describe('what the next backup is expected to take', () => {
     expect(estimateSize(last.database_bytes, last)).toEqual({
       plainBytes: sumOf('plain'),
       storedBytes: sumOf('stored'),
+      from: 'history',
+    });
+  });
+
+  it('is, before the filters, as much as the database where the last one did not look', () => {
+    const files = last.files.map((file) => ({ ...file, plain: null }));
+    expect(estimateSize(12_345, { ...last, files })).toMatchObject({
+      plainBytes: 12_345,
       from: 'history',
     });
   });

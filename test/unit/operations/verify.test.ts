@@ -1,6 +1,7 @@
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Catalog, type CatalogEntry, createCatalog } from '../../../src/catalog/catalog.ts';
@@ -187,6 +188,28 @@ describe('verifying a backup', () => {
     expect(
       await afterChange(() => forge({ ...manifest, tables: null, large_objects: null })),
     ).toEqual([]);
+  });
+
+  it('of a dump without digests of its own goes by its structure', async () => {
+    const manifest = sampleManifest();
+    const [dump, ...others] = manifest.files;
+    if (dump === undefined) throw new Error('no dump');
+    const archive = zstdDecompressSync(original.get(dump.name) ?? '');
+    const withDump = (plain: Buffer) =>
+      afterChange(async () => {
+        const bytes = zstdCompressSync(plain);
+        await writeFile(join(folder, dump.name), bytes);
+        const stored = { bytes: bytes.length, sha256: sha256Of(bytes) };
+        const files = [{ ...dump, stored, plain: null }, ...others];
+        await forge({ ...manifest, files, tables: null, large_objects: null });
+      });
+    expect(await withDump(archive)).toEqual([]);
+    expect(await withDump(archive.subarray(0, archive.length - 7))).toEqual([
+      { file: dump.name, check: 'archive', message: expect.stringContaining('ends') },
+    ]);
+    expect(await withDump(Buffer.from('no archive at all'))).toEqual([
+      { file: dump.name, check: 'archive', message: expect.stringContaining('archive') },
+    ]);
   });
 
   it('records damage, and the latest check counts', async () => {

@@ -1,0 +1,70 @@
+/** The way of most bytes of a backup: out of a pipe, past the observers, into a program. */
+
+import { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
+import type { Observer } from './measure.ts';
+
+/** As much as a pipe holds (pipe(7)): one read never gives more. */
+const pieceBytes = 64 * 1024;
+/** So many pieces may be on their way at once: 1 MiB. */
+const pieces = 16;
+
+export interface CarryInput {
+  /** The reading end of a pipe, which is closed at the end. */
+  readonly pipe: number;
+  /** See every piece once, in order; none keeps a hold on it. */
+  readonly observers: readonly Observer[];
+  readonly to: Writable;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Carries what comes out of a pipe into a stream, up to the end of both, in buffers that are used
+ * again and again. Nothing is read while all of them are on their way: that holds back the writer.
+ *
+ * @throws what the stream, an observer or the signal broke it off with
+ */
+export async function carry({ pipe, observers, to, signal }: CarryInput): Promise<void> {
+  const idle = Array.from({ length: pieces }, () => Buffer.allocUnsafeSlow(pieceBytes));
+  const next = () => idle.pop() ?? Buffer.allocUnsafeSlow(pieceBytes);
+  let isPaused = false;
+
+  /** @returns whether to go on: the next buffer is taken at once, so one is kept for that */
+  function take(bytes: number, buffer: Uint8Array): boolean {
+    const piece = Buffer.from(buffer.buffer, buffer.byteOffset, bytes);
+    try {
+      for (const observer of observers) observer.update(piece);
+    } catch (error) {
+      from.destroy(error as Error);
+      return false;
+    }
+    to.write(piece, () => {
+      idle.push(buffer as Buffer<ArrayBuffer>);
+      if (!isPaused) return;
+      isPaused = false;
+      from.resume();
+    });
+    isPaused = idle.length <= 1;
+    return !isPaused;
+  }
+
+  const from = new Socket({
+    fd: pipe,
+    readable: true,
+    writable: false,
+    signal,
+    onread: { buffer: next, callback: take },
+  });
+  const read = finished(from, { writable: false }).then(() => to.end());
+  const written = finished(to, { readable: false, signal });
+  try {
+    from.resume();
+    await Promise.all([read, written]);
+  } catch (error) {
+    from.destroy();
+    to.destroy();
+    await Promise.allSettled([read, written]);
+    throw error;
+  }
+}
