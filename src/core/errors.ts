@@ -60,7 +60,10 @@ export const errorTable = {
     status: exitStatus.failed,
     summary: 'a limit of the operating system was reached, such as that of open files',
   },
-  DUMP_FAILED: { status: exitStatus.failed, summary: 'pg_dump or pg_dumpall failed' },
+  DUMP_FAILED: {
+    status: exitStatus.failed,
+    summary: 'pg_dump, pg_dumpall or pg_basebackup failed',
+  },
   RESTORE_FAILED: { status: exitStatus.failed, summary: 'pg_restore or a step around it failed' },
   SWAP_FAILED: {
     status: exitStatus.failed,
@@ -69,6 +72,10 @@ export const errorTable = {
   RETENTION_GUARD: {
     status: exitStatus.failed,
     summary: 'retention would remove so much, or so strangely, that somebody has to look first',
+  },
+  ARCHIVING_FAILED: {
+    status: exitStatus.failed,
+    summary: 'the server does not archive its WAL, or cannot',
   },
   PROGRAM_MISSING: {
     status: exitStatus.failed,
@@ -105,6 +112,10 @@ export const errorTable = {
   STORE_EXISTS: {
     status: exitStatus.store,
     summary: 'an object of that name is in the store already; nothing is ever overwritten',
+  },
+  ARCHIVE_CLAIMED: {
+    status: exitStatus.store,
+    summary: 'another server writes into this archive of WAL',
   },
   PATH_REFUSED: { status: exitStatus.store, summary: 'a path leads out of the repository' },
 

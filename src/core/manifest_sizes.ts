@@ -1,16 +1,21 @@
 /** The sizes that a manifest tells. */
 
-import type { Manifest } from './manifest.ts';
+import type { MeasuredBytes } from './manifest.ts';
+
+/** What is asked of a manifest, of whatever kind of backup. */
+interface Sized {
+  readonly files: readonly {
+    readonly stored: MeasuredBytes;
+    readonly plain: MeasuredBytes | null;
+  }[];
+}
 
 /** All files of a backup together, as they are stored. */
-export function totalBytes(manifest: Pick<Manifest, 'files'>, part: 'stored'): number;
+export function totalBytes(manifest: Sized, part: 'stored'): number;
 /** All files of a backup together, before the first filter; `null` where one is not known. */
-export function totalBytes(manifest: Pick<Manifest, 'files'>, part: 'plain'): number | null;
+export function totalBytes(manifest: Sized, part: 'plain'): number | null;
 /** The sizes of all files of a backup added up. */
-export function totalBytes(
-  { files }: Pick<Manifest, 'files'>,
-  part: 'stored' | 'plain',
-): number | null {
+export function totalBytes({ files }: Sized, part: 'stored' | 'plain'): number | null {
   let bytes = 0;
   for (const file of files) {
     const measured = file[part];

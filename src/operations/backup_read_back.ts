@@ -25,7 +25,7 @@ function requireEqual(name: string, what: string, read: MeasuredBytes, wrote: Me
 export async function readBackFiles(
   context: Context,
   folder: FolderWriter,
-  files: readonly ManifestFile[],
+  files: readonly Omit<ManifestFile, 'role'>[],
   depth: Manifest['read_back']['depth'],
   signal: AbortSignal,
 ): Promise<Manifest['read_back']> {
