@@ -95,6 +95,15 @@ export async function listCommand(invocation: Invocation): Promise<CommandResult
     });
   }
   const context = needRepository(invocation.context);
+  if (invocation.flags.wal === true) {
+    if (database !== undefined || invocation.flags.type !== undefined) {
+      throw new HoldfastError('USAGE', '--wal is about whole clusters, not a database or a tier', {
+        hint: 'For one cluster: list_backups.ts --wal --cluster NAME.',
+      });
+    }
+    const { listWalCommand } = await import('./list_wal.ts');
+    return listWalCommand(context, invocation.flags);
+  }
   return database !== undefined && parseLabel(database) !== null
     ? listTables(context, database, invocation.flags)
     : listFor(context, database, invocation.flags);

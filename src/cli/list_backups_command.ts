@@ -19,10 +19,15 @@ export const listBackups: Command = {
         type: 'string',
         requiresArg: true,
         describe: 'Only the backups of this cluster',
+      })
+      .option('wal', {
+        type: 'boolean',
+        describe: 'The WAL archives instead: timelines, unbroken ranges, gaps',
       }),
   examples: [
     ['', 'Every backup'],
     ['20261121T020000Z-daily-k3f9', 'The tables in that backup, and how many rows they have'],
+    ['--wal', 'What can be replayed: from when to when, and what is missing'],
     ['mastertrade --json', 'The backups of one database, for a script'],
   ],
   repository: 'need',

@@ -80,6 +80,13 @@ async function verifyOne(
 export async function verifyCommand(invocation: Invocation): Promise<CommandResult> {
   const context = needRepository(invocation.context);
   const { operands, flags } = invocation;
+  if (flags.wal === true) {
+    const { verifyWalCommand } = await import('./verify_wal.ts');
+    return verifyWalCommand(context, operands, flags);
+  }
+  if (flags.deep === true) {
+    throw new HoldfastError('USAGE', '--deep is about the WAL', { hint: 'Add --wal.' });
+  }
   const entries = await chooseEntries(context, operands, flags);
   const results: VerifyResult[] = [];
   for (const entry of entries) {

@@ -26,10 +26,19 @@ export const verifyBackups: Command = {
       .option('quick', {
         type: 'boolean',
         describe: 'Only the digests of the stored bytes, no decompression',
+      })
+      .option('wal', {
+        type: 'boolean',
+        describe: 'The WAL archives: digests, headers, histories, gaps',
+      })
+      .option('deep', {
+        type: 'boolean',
+        describe: 'With --wal: pg_waldump also reads every record',
       }),
   examples: [
     ['--latest mastertrade', 'Verify the latest backup of a database'],
     ['--all', 'Verify every backup'],
+    ['--wal', 'Verify that all archived WAL can be replayed'],
   ],
   repository: 'need',
   run: async (invocation) => {

@@ -246,6 +246,30 @@ export function walTree(listing: ArchiveListing): WalTree {
   return { segmentBytes, timelines: inTreeOrder(ways) };
 }
 
+/** Something that two history files tell differently. */
+export interface Contradiction {
+  readonly timeline: number;
+  readonly message: string;
+}
+
+/**
+ * Compares history files: that of a timeline repeats all of its parent's and adds one line
+ * (writeTimeLineHistory).
+ */
+export function contradictions(
+  histories: readonly { readonly timeline: number; readonly ancestors: readonly Ancestor[] }[],
+): Contradiction[] {
+  const byTimeline = new Map(histories.map((each) => [each.timeline, each.ancestors]));
+  const textOf = (ancestors: readonly Ancestor[]) =>
+    ancestors.map(({ timeline, switchLsn }) => `${timeline} ${switchLsn}`).join(', ');
+  return histories.flatMap(({ timeline, ancestors }) => {
+    const parent = ancestors.at(-1)?.timeline;
+    const own = parent === undefined ? undefined : byTimeline.get(parent);
+    if (own === undefined || textOf(own) === textOf(ancestors.slice(0, -1))) return [];
+    return [{ timeline, message: `tells other ancestors than that of timeline ${parent}` }];
+  });
+}
+
 /** Whether WAL of a timeline at that position leads to the end of a way. */
 export function isOnWay(way: TimelineWay, timeline: number, lsn: Lsn): boolean {
   return stretchesOf(way.timeline, way.ancestors).some(

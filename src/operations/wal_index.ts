@@ -44,6 +44,8 @@ export interface IndexRequest {
   /** The place behind the last one that is meant. */
   readonly to: number;
   readonly segmentBytes: number;
+  /** Reads the segments also where an index is kept: then what is wrong with them is found. */
+  readonly anew?: boolean;
 }
 
 /** So much is unpacked at once, unless a single segment is larger. */
@@ -173,7 +175,7 @@ class Batch {
     const indexes: SegmentIndex[] = [];
     for (const [place, { segment }] of good.entries()) {
       const index = builders[place]?.build() ?? null;
-      const isLast = place === good.length - 1;
+      const isLast = from + place === this.#request.run.length - 1;
       if (end.problem !== null && segment.number === end.number && !end.isEnd(isLast, segment)) {
         const text = `${segment.name} cannot be read to its end: ${end.problem}`;
         indexes.push({ segment, index, problem: new HoldfastError('DAMAGED', text) });
@@ -293,6 +295,7 @@ export async function indexSegments(
   request: IndexRequest,
 ): Promise<SegmentIndex[]> {
   const { archive, run, from, to } = request;
+  if (request.anew === true) return makeIndexes(context, request, from, to);
   const kept = await mapBounded(run.slice(from, to), readsMax, async (segment) => {
     const index = await readKept(archive, segment.name);
     return { segment, index, problem: null };

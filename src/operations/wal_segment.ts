@@ -17,7 +17,15 @@ export interface WalFinding {
   /** Its path in the archive. */
   readonly file: string;
   /** Which check it did not pass. */
-  readonly check: 'bytes' | 'digest' | 'size' | 'header' | 'history' | 'chain' | 'records';
+  readonly check:
+    | 'bytes'
+    | 'digest'
+    | 'size'
+    | 'header'
+    | 'history'
+    | 'claim'
+    | 'missing'
+    | 'records';
   /** What is wrong, to be read after the file's path. */
   readonly message: string;
 }
