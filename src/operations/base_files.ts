@@ -27,7 +27,7 @@ import {
   withDatabase,
 } from '../postgres/connection.ts';
 import type { Tool } from '../postgres/tools.ts';
-import { type ChildExit, type DataChild, startChild } from '../process/stream.ts';
+import { type ChildExit, type DataChild, type Outlet, startChild } from '../process/stream.ts';
 import type { FolderWriter } from '../storage/storage.ts';
 import { type Context, flowContext } from './context.ts';
 import { createScratchFolder } from './scratch_folder.ts';
@@ -103,7 +103,7 @@ async function start(
   run: BaseRun,
   own: BaseBackupOptions['zstd'],
   folder: string | null,
-): Promise<() => RunningBackup> {
+): Promise<(into?: Outlet) => RunningBackup> {
   const { context, tool, label, parentManifest, signal } = run;
   const { settings } = context.config;
   const rate = settings.base_backup_max_rate_mb;
@@ -118,13 +118,14 @@ async function start(
   });
   // libpq looks a password for replication up under that word.
   const parameters = await withDatabase(run.parameters, 'replication');
-  return () => {
+  return (into) => {
     const damagedPages: string[] = [];
     const environment = programEnvironment(parameters, context.environment, 'holdfast base backup');
     // Its messages are read.
     const child = startChild(tool.path, args, {
       environment: { ...environment, LC_ALL: 'C' },
       signal,
+      into,
       onStderrLine: (line) => {
         const page = damagedPageOf(line);
         if (page !== null && damagedPages.length < damagedPagesMax) damagedPages.push(page);
@@ -184,13 +185,14 @@ async function streamBase(run: BaseRun, how: Compressing): Promise<WrittenBase> 
   const started: RunningBackup[] = [];
   try {
     const { stored } = await store({
-      source: () => {
-        const running = begin();
+      source: (into) => {
+        const running = begin(into);
         started.push(running);
         return toleratingDamage(run, running.child);
       },
       filters,
       observers: [],
+      plainUnseen: true,
       storedObservers: [createByteCounter(run.onBytes)],
       sinks: [(body) => folder.put(name, body)],
       context: flowContext(context, signal),
