@@ -69,6 +69,15 @@ export const generalTable = {
     allowed: 'a whole number, 1 to 19 for zstd, 1 to 9 for gzip',
     example: 6,
   },
+  wal_compression_level: {
+    schema: { type: 'integer', minimum: 1, maximum: 19 },
+    env: ['WAL_COMPRESSION_LEVEL'],
+    default: 1,
+    description:
+      'The level of zstd for WAL segments, 1 to 19. The server waits for each: a high level may ' +
+      'not keep up with it.',
+    example: 3,
+  },
   threads: {
     schema: { type: 'integer', minimum: 1, maximum: 256 },
     env: ['THREADS'],

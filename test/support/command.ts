@@ -10,6 +10,7 @@ import { executeCommand } from '../../src/cli/execute.ts';
 import { listBackups } from '../../src/cli/list_backups_command.ts';
 import { pruneBackups } from '../../src/cli/prune_backups_command.ts';
 import { restoreBackup } from '../../src/cli/restore_backup_command.ts';
+import { setupArchiving } from '../../src/cli/setup_archiving_command.ts';
 import { verifyBackups } from '../../src/cli/verify_backups_command.ts';
 import { type DataChild, startChild } from '../../src/process/stream.ts';
 
@@ -19,6 +20,7 @@ const commands = {
   list_backups: listBackups,
   prune_backups: pruneBackups,
   restore_backup: restoreBackup,
+  setup_archiving: setupArchiving,
   verify_backups: verifyBackups,
 } as const satisfies Record<string, Command>;
 

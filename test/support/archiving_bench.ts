@@ -1,0 +1,79 @@
+/** A server with a repository that is its own user's, whose paths a shell would read otherwise. */
+
+import { chmod, chown, mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { OsUser } from '../../src/process/user.ts';
+import { startTestCluster, type TestCluster } from './cluster.ts';
+import { type Outcome, outcomeOf, runCommand, spawnCommand } from './command.ts';
+import { jsonOf, openWorkbench } from './workbench.ts';
+
+export interface ArchivingBench {
+  readonly cluster: TestCluster;
+  readonly folder: string;
+  readonly repository: string;
+  /** The folder of the archive of the cluster `main`. */
+  readonly archive: string;
+  readonly environment: Readonly<Record<string, string>>;
+  /** Runs scripts/setup_archiving.ts as the repository's owner. */
+  setup(
+    argv: readonly string[],
+    environment?: Readonly<Record<string, string>>,
+  ): Promise<Outcome & { readonly json: Record<string, unknown> }>;
+  close(): Promise<void>;
+}
+
+/** Waits for a condition, for at most two minutes. */
+export async function waitFor(what: string, condition: () => Promise<boolean>): Promise<void> {
+  for (let tries = 0; tries < 1200; tries += 1) {
+    if (await condition()) return;
+    await sleep(100);
+  }
+  throw new Error(`it did not come to pass: ${what}`);
+}
+
+async function own(path: string, user: OsUser | null): Promise<void> {
+  if (user !== null) await chown(path, user.uid, user.gid);
+}
+
+/** Opens one. @param settings lines of postgresql.conf */
+export async function openArchivingBench(
+  settings: Readonly<Record<string, string>> = {},
+): Promise<ArchivingBench> {
+  const folder = await mkdtemp(join(tmpdir(), 'holdfast-archiving-'));
+  await chmod(folder, 0o755);
+  // pg_ctl starts no server whose path holds a double quote.
+  const odd = join(folder, "o'dd %p folder");
+  await mkdir(odd, { mode: 0o755 });
+  await chmod(odd, 0o755);
+  const cluster = await startTestCluster({ directory: odd, settings });
+  const repository = join(odd, '$(touch x) "repository"');
+  await mkdir(repository, { mode: 0o700 });
+  await own(repository, cluster.osUser);
+  const bench = await openWorkbench(cluster, { BACKUP_DIR: repository, CLUSTER: 'main cluster' });
+  await bench.remove();
+  const { environment } = bench;
+
+  return {
+    cluster,
+    folder,
+    repository,
+    archive: join(repository, 'incremental/main%20cluster/wal'),
+    environment,
+    async setup(argv, more = {}) {
+      const options = { environment: { ...environment, ...more } };
+      const all = [...argv, '--json'];
+      // Root becomes the repository's owner, for good: in a process of its own.
+      const outcome =
+        cluster.osUser === null
+          ? await runCommand('setup_archiving', all, options)
+          : await outcomeOf(spawnCommand('setup_archiving', all, options));
+      return { ...outcome, json: outcome.stdout === '' ? {} : jsonOf(outcome) };
+    },
+    async close() {
+      await cluster.stop({ immediate: true });
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
