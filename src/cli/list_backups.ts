@@ -6,6 +6,8 @@ import { printable } from '../core/printable.ts';
 import { formatAge, formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import { type BackupFacts, type BackupList, listBackups } from '../operations/list.ts';
+import { listBases } from '../operations/list_bases.ts';
+import { describeBases } from './base_table.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { describeLeftovers } from './leftover_table.ts';
 import { listTables } from './list_tables.ts';
@@ -71,9 +73,12 @@ export async function listFor(
     tier: flags.type as Tier | undefined,
   };
   const { listLeftovers } = await import('../operations/list_leftovers.ts');
-  const [list, left] = await Promise.all([
+  const isAboutAll = database === undefined && filter.tier === undefined;
+  const none = { base_backups: [], unfinished_base_backups: [] };
+  const [list, left, bases] = await Promise.all([
     listBackups(context, { database, ...filter }),
     listLeftovers(context, database),
+    isAboutAll ? listBases(context, { cluster: filter.cluster }) : none,
   ]);
   if (database !== undefined && list.backups.length === 0) {
     // It knows which databases have backups, and which of them is meant.
@@ -82,8 +87,9 @@ export async function listFor(
   const empty = list.backups.length === 0 && list.unfinished.length === 0;
   const now = context.clock();
   const table = empty ? 'no backups\n' : describeList(list, now);
-  const text = `${table}${describeLeftovers(left.leftovers ?? [], now)}`;
-  return { status: exitStatus.done, json: { ...list, ...left }, text };
+  const below = `${describeBases(bases, now)}${describeLeftovers(left.leftovers ?? [], now)}`;
+  const json = isAboutAll ? { ...list, ...bases, ...left } : { ...list, ...left };
+  return { status: exitStatus.done, json, text: `${table}${below}` };
 }
 
 /** Runs the command. */

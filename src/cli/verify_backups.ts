@@ -1,21 +1,28 @@
 /** The command scripts/verify_backups.ts. */
 
+import { type BaseEntry, findBaseBackup, listBaseBackups } from '../catalog/base_catalog.ts';
 import type { CatalogEntry } from '../catalog/catalog.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
+import { parseBaseLabel } from '../core/label.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
+import type { BaseVerifyResult } from '../operations/base_verify.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import { type VerifyResult, verifyBackup } from '../operations/verify.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { needRepository } from './open_context.ts';
+
+/** A backup of a database, or a base backup of a whole cluster. */
+type AnyEntry = CatalogEntry | BaseEntry;
+type AnyResult = VerifyResult | BaseVerifyResult;
 
 /** The backups that the arguments name. @throws HoldfastError USAGE unless it is one of the ways */
 async function chooseEntries(
   context: RepositoryContext,
   operands: readonly string[],
   flags: Flags,
-): Promise<readonly CatalogEntry[]> {
-  const { catalog } = context;
+): Promise<readonly AnyEntry[]> {
+  const { catalog, repository } = context;
   const cluster = flags.cluster as string | undefined;
   const latest = flags.latest as string | undefined;
   const ways = [operands.length > 0, latest !== undefined, flags.all === true];
@@ -24,18 +31,32 @@ async function chooseEntries(
       hint: 'For example: verify_backups.ts --latest mastertrade.',
     });
   }
-  if (flags.all === true) return catalog.listBackups({ cluster });
+  if (flags.all === true) {
+    const bases = await listBaseBackups(repository.storage, { cluster });
+    return [...(await catalog.listBackups({ cluster })), ...bases];
+  }
   if (latest !== undefined) {
     // The youngest of all: one that was found damaged before is verified again.
     const entries = await catalog.listBackups({ database: latest, cluster });
     return [entries.at(-1) ?? (await catalog.latestBackup(latest, { cluster })).entry];
   }
-  return Promise.all(operands.map((label) => catalog.findBackup(label, { cluster })));
+  return Promise.all(
+    operands.map((label) =>
+      parseBaseLabel(label) === null
+        ? catalog.findBackup(label, { cluster })
+        : findBaseBackup(repository.storage, label, { cluster }),
+    ),
+  );
 }
 
-function tell(context: RepositoryContext, result: VerifyResult): void {
+/** What it is a backup of. */
+function subjectOf(entry: AnyEntry): string {
+  return 'database' in entry ? entry.database : `cluster ${entry.cluster}`;
+}
+
+function tell(context: RepositoryContext, result: AnyResult): void {
   const { entry, findings, bytes, seconds } = result;
-  const what = `${entry.label} of ${entry.database}`;
+  const what = `${entry.label} of ${subjectOf(entry)}`;
   if (result.ok) {
     context.log.step(`${what}: verified, ${formatBytes(bytes)} in ${formatDuration(seconds)}`);
   } else {
@@ -49,23 +70,27 @@ function tell(context: RepositoryContext, result: VerifyResult): void {
   }
 }
 
-function describe(result: VerifyResult): object {
+function describe(result: AnyResult): object {
   const { entry, ok, findings, bytes, seconds } = result;
-  const { label, cluster, database } = entry;
+  const { label, cluster } = entry;
+  const database = 'database' in entry ? entry.database : null;
   return { label, cluster, database, ok, findings, bytes, duration_seconds: seconds };
 }
 
 /** Verifies one backup; of all of them, `null` for one that was removed since they were listed. */
 async function verifyOne(
   context: RepositoryContext,
-  entry: CatalogEntry,
+  entry: AnyEntry,
   { all, quick }: Flags,
-): Promise<VerifyResult | null> {
+): Promise<AnyResult | null> {
   const depth = quick === true ? 'stored' : 'plain';
   const expectedBytes = entry.manifest === null ? null : totalBytes(entry.manifest, 'stored');
   const progress = await context.log.progress(`verifying ${entry.label}`, expectedBytes);
   try {
-    return await verifyBackup(context, entry, { depth, onBytes: progress.add });
+    const options = { depth, onBytes: progress.add } as const;
+    if ('database' in entry) return await verifyBackup(context, entry, options);
+    const { verifyBaseBackup } = await import('../operations/base_verify.ts');
+    return await verifyBaseBackup(context, entry, options);
   } catch (error) {
     const isGone = error instanceof HoldfastError && error.code === 'BACKUP_NOT_FOUND';
     if (!isGone || all !== true) throw error;
@@ -88,7 +113,7 @@ export async function verifyCommand(invocation: Invocation): Promise<CommandResu
     throw new HoldfastError('USAGE', '--deep is about the WAL', { hint: 'Add --wal.' });
   }
   const entries = await chooseEntries(context, operands, flags);
-  const results: VerifyResult[] = [];
+  const results: AnyResult[] = [];
   for (const entry of entries) {
     const result = await verifyOne(context, entry, flags);
     if (result === null) continue;

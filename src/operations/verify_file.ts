@@ -37,7 +37,8 @@ export interface VerifyTarget {
 /** Errors that are about the file; any other says that nothing can be known about it now. */
 const damageCodes = new Set<string>(['DAMAGED', 'BACKUP_NOT_FOUND', 'PATH_REFUSED']);
 
-function findingOf(error: unknown, file: string): Finding {
+/** Damage as a finding. @throws any other error, which says nothing about the file */
+export function findingOf(error: unknown, file: string): Finding {
   if (!(error instanceof HoldfastError) || !damageCodes.has(error.code)) throw error;
   const check = error.code === 'BACKUP_NOT_FOUND' ? 'missing' : 'stored';
   return { file, check, message: error.message };

@@ -1,0 +1,49 @@
+/** Base backups, in a table of their own below the list of backups. */
+
+import { printable } from '../core/printable.ts';
+import { formatAge, formatBytes, formatCount, formatDuration } from '../core/units.ts';
+import type { BaseFacts, BaseList } from '../operations/list_bases.ts';
+import { formatTable } from './table.ts';
+
+const header = ['base backup', 'cluster', 'state', 'age', 'stored', 'cluster size', 'from', 'took'];
+
+function stateOf({ state, check, details }: BaseFacts): string {
+  if (state === 'damaged') return 'DAMAGED';
+  const pages = details?.damagedPages ?? 0;
+  if (pages > 0) return `holds ${formatCount(pages, 'damaged page')}`;
+  const warnings = details?.warnings.length ?? 0;
+  const word = check?.kind ?? 'not verified';
+  return warnings === 0 ? word : `${word}, ${formatCount(warnings, 'warning')}`;
+}
+
+function row(base: BaseFacts, now: Date): string[] {
+  const { details } = base;
+  const front = [base.label, printable(base.cluster), stateOf(base)];
+  if (details === null) return [...front, '', '', '', '', ''];
+  return [
+    ...front,
+    formatAge((now.getTime() - Date.parse(details.startedAt)) / 1000),
+    formatBytes(details.storedBytes),
+    formatBytes(details.clusterBytes),
+    `${details.timeline}:${details.stopLsn}`,
+    formatDuration(details.durationSeconds),
+  ];
+}
+
+/** The table, with what is wrong with any of them below it; empty where there is nothing. */
+export function describeBases(list: BaseList, now: Date): string {
+  const { base_backups: bases, unfinished_base_backups: unfinished } = list;
+  if (bases.length === 0 && unfinished.length === 0) return '';
+  const problems = bases
+    .filter(({ problem }) => problem !== null)
+    .map(({ label, problem }) => `${label}: ${printable(problem ?? '')}\n`);
+  const begun = unfinished.map(
+    ({ cluster, label, modifiedAt }) =>
+      `${label} of ${printable(cluster)}: no base backup, unfinished since ${modifiedAt}\n`,
+  );
+  const table = formatTable(
+    header,
+    bases.map((base) => row(base, now)),
+  );
+  return ['\n', table, ...problems, ...begun].join('');
+}
