@@ -1,6 +1,6 @@
 /** Base backups of real clusters: taken, read back, restored by restore.sh, started, compared. */
 
-import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseBaseManifest } from '../../src/core/base_manifest_codec.ts';
@@ -8,13 +8,14 @@ import { parseBaseLabel } from '../../src/core/label.ts';
 import { parseSums, sha256Of } from '../../src/core/sums.ts';
 import {
   asServerUser,
+  enableChecksums,
   makeServerFolder,
   runTakeBase,
   startRestored,
   type TakenBase,
 } from '../support/base_backup.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
-import { jsonOf, openWorkbench, type Workbench } from '../support/workbench.ts';
+import { flipped, jsonOf, openWorkbench, type Workbench } from '../support/workbench.ts';
 
 let cluster: TestCluster;
 let bench: Workbench;
@@ -109,4 +110,120 @@ describe('a base backup', () => {
       expect(again.stderr).toContain('is not empty');
     },
   );
+});
+
+describe('list_backups.ts and verify_backups.ts', () => {
+  it('show it in a table of its own, and find it whole', async () => {
+    const { manifest } = await takeOne();
+    const verified = await bench.run('verify_backups', [manifest.label, '--json']);
+    expect(verified.status, verified.stderr).toBe(0);
+    const { backups } = jsonOf<{ backups: { label: string; ok: boolean }[] }>(verified);
+    expect(backups).toMatchObject([{ label: manifest.label, ok: true, database: null }]);
+    const listed = await bench.run('list_backups', ['--json']);
+    const { base_backups } = jsonOf<{ base_backups: { label: string }[] }>(listed);
+    expect(base_backups.find(({ label }) => label === manifest.label)).toMatchObject({
+      state: 'complete',
+      problem: null,
+      check: { kind: 'verified' },
+      details: { kind: 'base', parent: null, stopLsn: manifest.stop_lsn, damagedPages: 0 },
+    });
+    const table = await bench.run('list_backups', []);
+    expect(table.stdout).toContain(`${manifest.label}`);
+    expect(table.stdout).toContain('base backup');
+  });
+
+  it('find a flipped bit in any of its files, and keep it in mind', async () => {
+    const { manifest, folder } = await takeOne();
+    const names = [...manifest.files.map(({ name }) => name), 'SHA256SUMS', 'manifest.json'];
+    for (const name of names) {
+      const path = join(bench.repository, folder, name);
+      const whole = await readFile(path);
+      await writeFile(path, flipped(whole));
+      const found = await bench.run('verify_backups', [manifest.label]);
+      expect(found.status, `${name}: ${found.stderr}`).toBe(4);
+      expect(found.stderr).toContain(name);
+      await writeFile(path, whole);
+    }
+    const listed = await bench.run('list_backups', ['--json']);
+    const { base_backups } = jsonOf<{ base_backups: { label: string; state: string }[] }>(listed);
+    expect(base_backups.find(({ label }) => label === manifest.label)?.state).toBe('damaged');
+    const again = await bench.run('verify_backups', [manifest.label]);
+    expect(again.status, again.stderr).toBe(0);
+  });
+});
+
+describe('a role', () => {
+  it('without REPLICATION is told what to type', async () => {
+    await cluster.sql(['CREATE ROLE plain LOGIN', 'CREATE ROLE copier LOGIN REPLICATION']);
+    const outcome = await runTakeBase({ ...bench.environment, PGUSER: 'plain' });
+    expect(outcome.status).toBe(8);
+    expect(outcome.stderr).toContain('ALTER ROLE "plain" REPLICATION;');
+  });
+
+  it('with nothing but REPLICATION takes one, and says that it may not see the configuration', async () => {
+    const { manifest } = await takeOne({ PGUSER: 'copier' });
+    expect(manifest.warnings.map(({ code }) => code)).toEqual(['config-not-saved']);
+    expect(manifest.warnings[0]?.message).toContain('pg_read_all_settings');
+  });
+});
+
+describe('configuration outside the data directory', () => {
+  it('is saved as it is, with what it includes', async () => {
+    const etc = join(place, "etc of 'main'");
+    const makeFolder = await asServerUser(cluster, 'mkdir', ['-p', join(etc, 'conf.d')]);
+    expect(makeFolder.status, makeFolder.stderr).toBe(0);
+    const own = await startTestCluster({
+      settings: { include_dir: join(etc, 'conf.d') },
+    });
+    try {
+      const extra = join(etc, 'conf.d', 'more.conf');
+      await asServerUser(cluster, 'sh', ['-c', `echo "work_mem = '5MB'" > "$1"`, 'sh', extra]);
+      await own.sql('SELECT pg_reload_conf()');
+      const environment = { ...bench.environment, ...own.environment() };
+      const outcome = await runTakeBase(environment);
+      expect(outcome.status, outcome.stderr).toBe(0);
+      const { manifest, folder } = jsonOf<TakenBase>(outcome);
+      expect(manifest.config).toMatchObject([{ file: 'config_more.conf', setting: 'include' }]);
+      const saved = await readFile(join(bench.repository, folder, 'config_more.conf'), 'utf8');
+      expect(saved).toBe("work_mem = '5MB'\n");
+    } finally {
+      await own.stop();
+    }
+  });
+});
+
+describe('a cluster with damaged pages', () => {
+  it('is backed up as it is, and everybody is told', async () => {
+    const own = await startTestCluster();
+    try {
+      await enableChecksums(own);
+      await own.sql('CREATE TABLE hurt AS SELECT i FROM generate_series(1, 5000) AS i');
+      await own.sql('CHECKPOINT');
+      const [row] = await own.sql("SELECT pg_relation_filepath('hurt') AS path");
+      const path = join(own.dataDirectory, String(row?.path));
+      const handle = await open(path, 'r+');
+      await handle.write(Buffer.from('flipped'), 0, 7, 8192 + 4000);
+      await handle.close();
+      for (const compression of ['zstd', 'gzip']) {
+        const environment = {
+          ...bench.environment,
+          ...own.environment(),
+          COMPRESSION: compression,
+        };
+        const outcome = await runTakeBase(environment);
+        expect(outcome.status, outcome.stderr).toBe(0);
+        const { manifest, warnings } = jsonOf<TakenBase>(outcome);
+        expect(manifest.page_checksums).toBe(true);
+        expect(manifest.damaged_pages).toHaveLength(1);
+        expect(manifest.damaged_pages[0]).toContain(String(row?.path));
+        expect(warnings[0]).toContain('THE CLUSTER IS DAMAGED');
+        const verified = await bench.run('verify_backups', [manifest.label]);
+        expect(verified.status, verified.stderr).toBe(0);
+        const table = await bench.run('list_backups', []);
+        expect(table.stdout).toContain('holds 1 damaged page');
+      }
+    } finally {
+      await own.stop();
+    }
+  });
 });

@@ -165,3 +165,18 @@ export async function startRestored(
     },
   };
 }
+
+/** Gives the pages of a cluster checksums, where they have none: the server is stopped for it. */
+export async function enableChecksums(cluster: TestCluster): Promise<void> {
+  const [row] = await cluster.sql('SHOW data_checksums');
+  if (row?.data_checksums === 'on') return;
+  const pgdata = ['--pgdata', cluster.dataDirectory];
+  const run = async (program: string, ...args: string[]) => {
+    const path = join(cluster.binDirectory, program);
+    const { status, stderr } = await asServerUser(cluster, path, [...pgdata, ...args]);
+    if (status !== 0) throw new Error(`${program}: ${stderr}`);
+  };
+  await run('pg_ctl', '--mode=fast', '--wait', 'stop');
+  await run('pg_checksums', '--enable', '--no-sync');
+  await cluster.restart();
+}
