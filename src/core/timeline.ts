@@ -41,8 +41,8 @@ export function parseHistory(text: string, timeline: number): Ancestor[] {
     const switchLsn = parseLsn(match?.[2] ?? '');
     const last = ancestors.at(-1);
     if (switchLsn === null || parent === 0) throw damaged(`"${content}" is no line of one`);
-    if (parent >= timeline || parent <= (last?.timeline ?? 0) || switchLsn < (last?.switchLsn ?? 0n))
-      throw damaged('its lines are out of order');
+    const isLater = parent > (last?.timeline ?? 0) && switchLsn >= (last?.switchLsn ?? 0n);
+    if (parent >= timeline || !isLater) throw damaged('its lines are out of order');
     ancestors.push({ timeline: parent, switchLsn, reason: match?.[3] ?? '' });
   }
   if (ancestors.length === 0) throw damaged('it names no ancestor');

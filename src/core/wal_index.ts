@@ -2,7 +2,7 @@
  * What a segment of the WAL holds: when transactions ended in it and which, restore points, where
  * it ends. A recovery target is proven reachable with it before a byte is written: PostgreSQL stops
  * at the end of a transaction (recoveryStopsBefore in its xlogrecovery.c), committed or not, so a
- * time after the last one, an identifier that is nowhere, a name that nobody gave are never reached.
+ * time after the last one, an identifier that is nowhere, a name that nobody gave are never met.
  */
 
 import { type Static, Type } from 'typebox';

@@ -37,7 +37,7 @@ export interface SegmentIndex {
 /** A run of segments, and which of them are meant. */
 export interface IndexRequest {
   readonly archive: WalArchive;
-  /** Without a break: {@link segmentsOfRun}. A record may begin in a segment and end in the next. */
+  /** Without a break (segmentsOfRun): a record may begin in a segment and end in the next. */
   readonly run: readonly RunSegment[];
   /** The first one that is meant, by its place in the run. */
   readonly from: number;
@@ -288,7 +288,8 @@ async function makeIndexes(
  *
  * @returns in the order of the run; a segment that cannot be read has a problem in place of an
  *   index, one that cannot be read to its end has both
- * @throws HoldfastError TOOL_TOO_OLD without pg_waldump of that version, NO_SPACE in the temp folder
+ * @throws HoldfastError TOOL_TOO_OLD without pg_waldump of that version, NO_SPACE where it is
+ *   unpacked
  */
 export async function indexSegments(
   context: Context,

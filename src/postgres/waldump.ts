@@ -42,7 +42,7 @@ export interface WaldumpInput {
 
 /** How far the records could be read. */
 export interface WaldumpEnd {
-  /** Why not to the end of the last segment, in the words of pg_waldump; `null` where they could. */
+  /** Why not to the end of the last segment, as pg_waldump says it; `null` where they could. */
   readonly problem: string | null;
   /** The problem is that nothing was written from there on. */
   readonly isUnwritten: boolean;
