@@ -1,6 +1,6 @@
 /** Base backups of real clusters: taken, read back, restored by restore.sh, started, compared. */
 
-import { chmod, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises';
+import { open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseBaseManifest } from '../../src/core/base_manifest_codec.ts';
@@ -8,6 +8,7 @@ import { parseBaseLabel } from '../../src/core/label.ts';
 import { parseSums, sha256Of } from '../../src/core/sums.ts';
 import {
   asServerUser,
+  copyBackup,
   enableChecksums,
   makeServerFolder,
   runTakeBase,
@@ -34,6 +35,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await cluster.stop();
   await bench.remove();
+  await rm(place, { recursive: true, force: true });
 });
 
 const contentSql = 'SELECT count(*), sum(hashtext(text)) FROM t';
@@ -47,19 +49,6 @@ async function takeOne(environment: Readonly<Record<string, string>> = {}): Prom
   const outcome = await runTakeBase({ ...bench.environment, ...environment });
   expect(outcome.status, outcome.stderr).toBe(0);
   return jsonOf<TakenBase>(outcome);
-}
-
-/** The backup where the server's user can read it: the repository is for its owner alone. */
-async function copyOf(taken: TakenBase, name: string): Promise<string> {
-  const copy = join(place, name, taken.manifest.label);
-  await mkdir(copy, { recursive: true });
-  await chmod(join(place, name), 0o755);
-  await chmod(copy, 0o755);
-  const folder = join(bench.repository, taken.folder);
-  for (const file of await readdir(folder)) {
-    await writeFile(join(copy, file), await readFile(join(folder, file)), { mode: 0o644 });
-  }
-  return copy;
 }
 
 describe('a base backup', () => {
@@ -92,7 +81,8 @@ describe('a base backup', () => {
     async (compression, shell) => {
       const taken = await takeOne({ COMPRESSION: compression });
       const before = await contentOf();
-      const copy = await copyOf(taken, `copy of ${compression}`);
+      const from = join(bench.repository, taken.folder);
+      const copy = await copyBackup(from, join(place, `copy of ${compression}`));
       const pgdata = join(place, `it's ${compression} restored`);
       const script = join(copy, 'restore.sh');
       const restored = await asServerUser(cluster, shell, [script, pgdata]);

@@ -1,9 +1,9 @@
 /** Base backups in tests: as a command of their own, and the clusters that restore.sh makes. */
 
 import { execFile } from 'node:child_process';
-import { chmod, chown, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
 import type { Command } from '../../src/cli/command.ts';
 import { executeCommand } from '../../src/cli/execute.ts';
@@ -86,6 +86,18 @@ export async function makeServerFolder(cluster: TestCluster): Promise<string> {
   await chmod(folder, 0o755);
   if (cluster.osUser !== null) await chown(folder, cluster.osUser.uid, cluster.osUser.gid);
   return folder;
+}
+
+/** A copy of a backup that the server's user can read. @returns the path of its folder */
+export async function copyBackup(folder: string, below: string): Promise<string> {
+  const copy = join(below, basename(folder));
+  await mkdir(copy, { recursive: true });
+  await chmod(below, 0o755);
+  await chmod(copy, 0o755);
+  for (const file of await readdir(folder)) {
+    await writeFile(join(copy, file), await readFile(join(folder, file)), { mode: 0o644 });
+  }
+  return copy;
 }
 
 /** Runs a program as the user that the server runs as. */
