@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatSums, sha256Of } from '../../src/core/sums.ts';
+import { parseSegmentHeader } from '../../src/core/wal_header.ts';
 import { hasTransaction, parseIndex, type WalIndex } from '../../src/core/wal_index.ts';
 import type { ArchiveFacts } from '../../src/operations/wal_list.ts';
 import type { WalFinding } from '../../src/operations/wal_segment.ts';
@@ -138,6 +139,31 @@ describe('the WAL archive of a server with a failover', () => {
     expect(await verify('--deep')).toEqual({ status: 0, findings: [] });
   });
 
+  it('keeps no index of a segment in which a record ends that began in a missing one', async () => {
+    const [lost, next] = ['000000010000000000000002', '000000010000000000000003'];
+    const index = stored(next, '.index.json');
+    await list();
+    const before = await readFile(index, 'utf8');
+    const isThere = () =>
+      readFile(index).then(
+        () => true,
+        () => false,
+      );
+    const { continuedBytes } = parseSegmentHeader(zstdDecompressSync(await readFile(stored(next))));
+    await meanwhile(
+      stored(lost),
+      () => Promise.all([rm(stored(lost)), rm(index, { force: true })]).then(() => undefined),
+      async () => {
+        await list();
+        expect(await isThere()).toBe(continuedBytes === 0);
+      },
+    );
+    // Now it is read from where the one before ends, and says the same as when all were read.
+    await rm(index, { force: true });
+    await list();
+    expect(await readFile(index, 'utf8')).toBe(before);
+  });
+
   it('names a removed segment exactly', async () => {
     const [, lost = ''] = names;
     await meanwhile(
@@ -240,6 +266,37 @@ describe('the WAL archive of a server with a failover', () => {
       await writeFile(stored(name), before);
       await writeFile(stored(name, '.sha256'), digest);
     }
+  });
+
+  it('is listed without times where pg_waldump is not to be found', async () => {
+    const whole = await list();
+    for (const folder of ['00000001', '00000002']) {
+      for (const file of await readdir(join(scene.archive, folder))) {
+        if (file.endsWith('.index.json')) await rm(join(scene.archive, folder, file));
+      }
+    }
+    const environment = { PG_BIN_DIR: scene.archive };
+    const outcome = await scene.bench.run('list_backups', ['--wal', '--json'], { environment });
+    expect(outcome.status, outcome.stderr).toBe(0);
+    const [bare] = jsonOf<{ archives: ArchiveFacts[] }>(outcome).archives;
+    expect(bare?.times_unknown).toContain('pg_waldump');
+    const without = whole.timelines.map((timeline) => ({
+      ...timeline,
+      ranges: timeline.ranges.map((range) => ({ ...range, first_commit: null, last_commit: null })),
+    }));
+    expect(bare?.timelines).toEqual(without);
+    expect(await list()).toEqual(whole);
+  });
+
+  it.each([
+    ['list_backups', ['shop', '--wal']],
+    ['list_backups', ['--wal', '--type', 'daily']],
+    ['verify_backups', ['--wal', '--all']],
+    ['verify_backups', ['--wal', '20261121T020000Z-daily-k3f9']],
+    ['verify_backups', ['--all', '--deep']],
+  ] as const)('is not what %s %j asks for', async (command, argv) => {
+    const { status, stderr } = await scene.bench.run(command, argv);
+    expect([status, stderr]).toEqual([2, expect.stringMatching(/wal/i)]);
   });
 
   it('names foreign files and leaves them', async () => {
