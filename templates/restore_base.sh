@@ -273,6 +273,8 @@ END_OF_SCRIPT
 }
 
 configure() {
+  # No server starts in a folder that others can read.
+  chmod 700 "$pgdata"
   {
     printf '\n# Written by restore.sh of the backup %s.\n' "$label"
     printf "archive_mode = 'off'\n"
