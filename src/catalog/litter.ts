@@ -41,6 +41,7 @@ const knownAtTop = new Set([
   fullFolder,
   checksFolder,
   'incremental',
+  'hooks',
   'status.json',
   'logs',
   'state',
