@@ -1,7 +1,7 @@
 #!/bin/sh
 # restore_command of a PostgreSQL server: takes one file of the WAL out of the archive. The server
-# calls it in its data directory: wal_fetch NAME PATH. It ends with 0 when the file is at PATH, with 1
-# when it is surely not in the archive, and with 126 or above when that cannot be told: with 1 the
+# calls it in its data directory: wal_fetch NAME PATH. It ends with 0 when the file is at PATH, with
+# 1 when it is surely not in the archive, and with 126 or above when that cannot be told: with 1 the
 # server takes it for the end of the WAL. `wal_fetch --end` (recovery_end_command) removes what was
 # unpacked ahead. Written by Holdfast.
 # shellcheck disable=SC2016 # a $ in a name stays a $
@@ -67,14 +67,15 @@ next_segment() {
   printf '%s%08X%08X' "${1%????????????????}" "$high" "$low"
 }
 
-# Whether a file is the segment of this name. is_segment FILE NAME
+# Whether a file is the segment of this name. The first one of a timeline is a copy of its parent's up
+# to the switch, so its first page may tell an older timeline. is_segment FILE NAME
 is_segment() {
   # shellcheck disable=SC2046 # ten numbers, and the size
   set -- "$2" $(od -A n -v -t u4 -N 40 "$1" 2>/dev/null && wc -c <"$1")
   [ "$#" = 12 ] || return 1
   rest=${1#????????}
   [ "$(($2 & 65535))" -ge 53248 ] && [ "$8" = "$system_low" ] && [ "$9" = "$system_high" ] &&
-    [ "${12}" = "$segment_bytes" ] && [ "$3" = "$((0x${1%"$rest"}))" ] &&
+    [ "${12}" = "$segment_bytes" ] && [ "$3" -ge 1 ] && [ "$3" -le "$((0x${1%"$rest"}))" ] &&
     [ "$5" = "$((0x${rest%????????}))" ] &&
     [ "$4" = "$((0x${rest#????????} * segment_bytes))" ]
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# archive_command of a PostgreSQL server: puts one file of its WAL into the archive. The server calls
-# it in its data directory: wal_push PATH NAME. It ends with 0 when the file is safely there, with 1
-# in every other case; the server then tries again. Written by Holdfast setup_archiving.ts.
+# archive_command of a PostgreSQL server: puts one file of its WAL into the archive. The server
+# calls it in its data directory: wal_push PATH NAME. It ends with 0 when the file is safely there,
+# with 1 in every other case; the server then tries again. Written by Holdfast setup_archiving.ts.
 # shellcheck disable=SC2016 # a $ in a name stays a $
 # shellcheck disable=SC2015 # fail ends the run: A && B || fail says "unless both"
 set -u
@@ -19,7 +19,7 @@ level=@LEVEL@
 export PATH=@PATH@
 
 take_over='After a failover or a move, on the new server: setup_archiving.ts take-over'
-data='' digest_file='' compressor='' flusher=''
+data='' digest_file='' compressor=''
 
 say() { printf 'wal_push: %s\n' "$*" >&2; }
 fail() {
@@ -61,15 +61,14 @@ check_place() {
 # Compares the first page of a segment with its name and with the server that the archive is of.
 # check_header PATH NAME
 check_header() {
-  # shellcheck disable=SC2046 # ten numbers, and the size
-  set -- "$1" "$2" $(od -A n -v -t u4 -N 40 "$1" 2>/dev/null && wc -c <"$1")
-  [ "$#" = 13 ] || fail "$2: $1 cannot be read, or is no segment of the WAL"
+  # shellcheck disable=SC2046 # ten numbers
+  set -- "$1" "$2" $(od -A n -v -t u4 -N 40 "$1" 2>/dev/null)
+  [ "$#" = 12 ] || fail "$2: $1 cannot be read, or is no segment of the WAL"
   [ "$(($3 & 65535))" -ge 53248 ] && [ "$(($3 >> 16 & 2))" = 2 ] ||
     fail "$2: it does not begin with a page of the WAL"
   [ "$9" = "$system_low" ] && [ "${10}" = "$system_high" ] ||
     fail "$2: another server wrote it (system identifier $((${10} * 4294967296 + $9)))"
   [ "${11}" = "$segment_bytes" ] || fail "$2: a segment of ${11} bytes, not of $segment_bytes"
-  [ "${13}" = "$segment_bytes" ] || fail "$2: $1 has ${13} bytes, not $segment_bytes"
   rest=${digits#????????}
   # The first segment of a timeline is a copy of its parent's up to the switch (XLogFileCopy): its
   # first page tells the older timeline.
@@ -129,23 +128,28 @@ settle() {
   sync "$folder" || fail "$2: $folder cannot be brought to the disk"
 }
 
-# Compresses and, at the same time, looks at the header, computes the digest and brings that to the
-# disk. The hard link is the commit: of two who race, one finds the name taken. store PATH NAME
+# Compresses and, at the same time, looks at the header and computes the digest; zstd holds the size
+# against the one that is pledged. The hard link is the commit: of two who race, one finds the name
+# taken. store PATH NAME
 store() {
   begin "$2"
   data=$folder/.$2.$$.data.tmp
   case $stored in
-    *.zst) zstd --compress "-$level" --quiet --stdout <"$1" >"$data" & ;;
-    *) cat <"$1" >"$data" & ;;
+    *.zst)
+      zstd --compress "-$level" --stream-size="$segment_bytes" --quiet --stdout \
+        <"$1" 2>/dev/null >"$data" &
+      compressor=$!
+      check_header "$1" "$2"
+      ;;
+    *)
+      cat <"$1" 2>/dev/null >"$data" &
+      compressor=$!
+      ;;
   esac
-  compressor=$!
-  case $stored in *.zst) check_header "$1" "$2" ;; esac
   compute_digest "$1" "$2"
-  sync "$digest_file" &
-  flusher=$!
-  wait "$compressor" || fail "$2: it could not be written into $folder (is the disk full?)"
+  wait "$compressor" || explain "$1" "$2"
   compressor=
-  sync "$data" && wait "$flusher" || fail "$2: $folder cannot be brought to the disk"
+  sync "$data" "$digest_file" || fail "$2: $folder cannot be brought to the disk"
   check_claim
   if ln "$data" "$stored" 2>/dev/null; then
     mv -f "$digest_file" "$folder/$2.sha256" && sync "$folder" ||
@@ -158,8 +162,18 @@ store() {
   fi
 }
 
-# What the server's own user can do here. The answer lies in the archive: that it appears there proves
-# that the server and whoever asked see the same one. --self-test TOKEN
+# Why the compressor has failed. explain PATH NAME
+explain() {
+  compressor=
+  bytes=$(wc -c <"$1")
+  case $stored in
+    *.zst) [ "$bytes" = "$segment_bytes" ] || fail "$2: $1 has $bytes bytes, not $segment_bytes" ;;
+  esac
+  fail "$2: it could not be written into $folder (is the disk full?)"
+}
+
+# What the server's own user can do here. The answer lies in the archive: that it appears there
+# proves that the server and whoever asked see the same one. --self-test TOKEN
 self_test() {
   case $1 in *[!A-Za-z0-9]* | '') fail 'usage: wal_push --self-test TOKEN' ;; esac
   data=$archive/.self-test-$1.tmp

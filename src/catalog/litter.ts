@@ -42,6 +42,7 @@ const knownAtTop = new Set([
   checksFolder,
   'incremental',
   'hooks',
+  'hooks',
   'status.json',
   'logs',
   'state',

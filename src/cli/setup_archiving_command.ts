@@ -7,8 +7,8 @@ export const setupArchiving: Command = {
   name: 'setup_archiving.ts',
   operands: '[install|status|print|uninstall|take-over]',
   summary:
-    'Switches the archiving of the WAL on (install, the default) or off (uninstall), says how it is ' +
-    '(status) or what install would set (print). After a failover or a move, take-over gives the ' +
+    'Switches the archiving of the WAL on (install, the default) or off (uninstall), says how ' +
+    'it is (status) or what install would set (print). After a failover or a move, take-over gives the ' +
     'archive to the server that it is run against. It never restarts a server.',
   settings: ['host', 'port', 'username'],
   options: (parser) =>

@@ -20,14 +20,15 @@ import type { RepositoryContext } from './context.ts';
 import { hookFile, hookPath, renderWalFetch, renderWalPush, writeHook } from './wal_hooks.ts';
 
 const streamHint =
-  'It runs in a container or on another host, or as a user who may not enter the repository: give ' +
-  'the repository to that user, or take the WAL with wal_stream.ts.';
+  'It runs in a container or on another host, or as a user who may not enter the repository: ' +
+  'give the repository to that user, or take the WAL with wal_stream.ts.';
 
 /** Who ran the self-test, and where. */
 type Place = Pick<WalClaim, 'system_identifier' | 'host' | 'data_directory'>;
 
 function unproven(server: ArchivingServer, why: string, cause?: unknown): HoldfastError {
-  const message = `the server at ${server.description} cannot call ${printable(server.hook)}: ${why}`;
+  const { description, hook } = server;
+  const message = `the server at ${description} cannot call ${printable(hook)}: ${why}`;
   return new HoldfastError('ARCHIVING_FAILED', message, { hint: streamHint, cause });
 }
 

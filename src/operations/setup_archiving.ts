@@ -32,7 +32,7 @@ import type { ArchivingServer } from './archiving_server.ts';
 import type { RepositoryContext } from './context.ts';
 
 /** How long the archiver may make no progress before it is asked what is wrong. */
-export const arrivalSeconds = 60;
+const arrivalSeconds = 60;
 /** The archiver tries three times before it rests for a minute. */
 const failuresMax = 3;
 const pollMs = 200;
@@ -115,7 +115,7 @@ async function refuseOlderTimeline(
   if (newest <= facts.timeline) return;
   throw new HoldfastError(
     'ARCHIVE_CLAIMED',
-    `the archive knows timeline ${newest} already, and this server is on timeline ${facts.timeline}`,
+    `the archive knows timeline ${newest}, and this server is on timeline ${facts.timeline}`,
     { hint: 'It is an older state of the cluster: take over from the newest server, or --force.' },
   );
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ArchivingBench, openArchivingBench, waitFor } from '../support/archiving_bench.ts';
-import { testEnvironment } from '../support/cluster.ts';
+import { type TestCluster, testEnvironment } from '../support/cluster.ts';
 import { projectDir } from '../support/source_tree.ts';
 
 const execute = promisify(execFile);
@@ -30,6 +30,38 @@ async function writeWal(bench: ArchivingBench, sessions: number): Promise<string
   await Promise.all(Array.from({ length: sessions }, () => bench.cluster.sql(insert)));
   const [row] = await bench.cluster.sql('SELECT pg_walfile_name(pg_switch_wal()) AS name');
   return String(row?.name);
+}
+
+/** Of the clone, on the same socket folder. */
+const clonePort = '5433';
+
+async function failuresOf(cluster: TestCluster): Promise<number> {
+  const [row] = await cluster.sql('SELECT failed_count::int AS n FROM pg_stat_archiver');
+  return Number(row?.n);
+}
+
+/** Copies a running cluster, as pg_basebackup does, and starts the copy beside it. */
+async function startClone(cluster: TestCluster) {
+  const { osUser: user, socketDirectory, binDirectory } = cluster;
+  const data = cluster.dataDirectory.replace(/data$/, 'clone');
+  const options = { env: testEnvironment, cwd: '/', ...(user && { uid: user.uid, gid: user.gid }) };
+  const run = (program: string, args: readonly string[]) =>
+    execute(join(binDirectory, program), args, options);
+  const server = [`--host=${socketDirectory}`, '--username=postgres'];
+  const psql = async (sql: string) => {
+    const format = ['--no-psqlrc', '--no-align', '--tuples-only', `--port=${clonePort}`];
+    const { stdout } = await run('psql', [...server, ...format, `--command=${sql}`]);
+    return stdout.trim();
+  };
+  await run('pg_basebackup', [...server, `--pgdata=${data}`, '--checkpoint=fast']);
+  const start = ['start', '--wait', '--silent', `--options=-c port=${clonePort}`];
+  await run('pg_ctl', [...start, `--pgdata=${data}`, `--log=${data}.log`]);
+  return {
+    data,
+    psql,
+    failures: async () => Number(await psql('SELECT failed_count FROM pg_stat_archiver')),
+    stop: () => run('pg_ctl', ['stop', '--mode=immediate', `--pgdata=${data}`]),
+  };
 }
 
 describe('archiving', () => {
@@ -123,54 +155,16 @@ describe('archiving', () => {
 
   it('keeps a clone out, until the clone takes over and the old server is out', async () => {
     const { cluster } = bench;
-    const user = cluster.osUser;
-    const asServer = {
-      env: testEnvironment,
-      ...(user && { uid: user.uid, gid: user.gid }),
-      cwd: '/',
-    };
-    const base = cluster.dataDirectory.replace(/data$/, 'clone');
-    const run = (program: string, args: readonly string[]) =>
-      execute(join(cluster.binDirectory, program), args, asServer);
-    await run('pg_basebackup', [
-      `--pgdata=${base}`,
-      `--host=${cluster.socketDirectory}`,
-      '--username=postgres',
-      '--checkpoint=fast',
-    ]);
-    const options = '-c port=5433';
-    await run('pg_ctl', [
-      'start',
-      '--wait',
-      '--silent',
-      `--pgdata=${base}`,
-      `--log=${base}.log`,
-      `--options=${options}`,
-    ]);
+    const clone = await startClone(cluster);
+    const environment = { PGPORT: clonePort };
     try {
-      const environment = { PGPORT: '5433' };
       const before = await archived(bench);
-      const psql = async (sql: string) => {
-        const { stdout } = await run('psql', [
-          '--no-psqlrc',
-          '--no-align',
-          '--tuples-only',
-          `--host=${cluster.socketDirectory}`,
-          '--port=5433',
-          '--username=postgres',
-          `--command=${sql}`,
-        ]);
-        return stdout.trim();
-      };
-      await psql('CREATE TABLE of_the_clone ()');
-      await psql('SELECT pg_switch_wal()');
-      await waitFor(
-        'the clone is refused',
-        async () => Number(await psql('SELECT failed_count FROM pg_stat_archiver')) > 0,
-      );
+      await clone.psql('CREATE TABLE of_the_clone ()');
+      await clone.psql('SELECT pg_switch_wal()');
+      await waitFor('the clone is refused', async () => (await clone.failures()) > 0);
       expect(await archived(bench)).toEqual(before);
       const told = await bench.setup(['status'], environment);
-      expect(told.json.failure).toContain(`called in ${base}`);
+      expect(told.json.failure).toContain(`called in ${clone.data}`);
       const refused = await bench.setup(['install', '--yes'], environment);
       expect(refused.status).toBe(7);
       expect(refused.stderr).toContain('take-over');
@@ -180,17 +174,16 @@ describe('archiving', () => {
       expect(taken.status).toBe(0);
       expect(await archived(bench)).toContain(`${taken.json.arrived}.zst`);
       const claim = JSON.parse(await readFile(join(bench.archive, 'claim.json'), 'utf8'));
-      expect(claim.data_directory).toBe(base);
+      expect(claim.data_directory).toBe(clone.data);
 
-      const [counted] = await cluster.sql('SELECT failed_count::int AS n FROM pg_stat_archiver');
+      const failures = await failuresOf(cluster);
       await writeWal(bench, 1);
       await waitFor('the old server is refused', async () => {
-        const [row] = await cluster.sql('SELECT failed_count::int AS n FROM pg_stat_archiver');
-        return Number(row?.n) > Number(counted?.n);
+        return (await failuresOf(cluster)) > failures;
       });
       expect((await bench.setup(['status'])).json.failure).toContain('take-over');
     } finally {
-      await run('pg_ctl', ['stop', '--mode=immediate', `--pgdata=${base}`]);
+      await clone.stop();
     }
   });
 

@@ -162,6 +162,14 @@ is_spooled() { [ "$(spooled)" = "$1 " ]; }
   assert_given_up 'is damaged'
 }
 
+@test "the first segment of a timeline, which begins as that of its parent, is taken" {
+  store "$first"
+  mkdir "$archive/00000002"
+  mv "$archive/00000001/$first.zst" "$archive/00000002/000000020000000000000001.zst"
+  fetch 000000020000000000000001 "$target"
+  assert_fetched "$first"
+}
+
 @test "a gap is an error, since the server would open with data missing; unless it was told" {
   store "$first"
   store "$third"

@@ -154,12 +154,13 @@ no_unfinished() { [ -z "$(unfinished)" ]; }
 
 @test "what does not fit the header of the segment is refused" {
   make_segment seg "$first"
-  push seg 000000020000000000000001
-  assert_refused 'of timeline 1'
   push seg "$second"
   assert_refused 'another position'
   push seg 000000010000000100000001
   assert_refused 'another position'
+  make_segment seg 000000020000000000000001
+  push seg "$first"
+  assert_refused 'of timeline 2'
   make_segment seg "$first" "$megabyte" "$other_system"
   push seg "$first"
   assert_refused "another server wrote it (system identifier $other_system)"
@@ -187,6 +188,13 @@ no_unfinished() { [ -z "$(unfinished)" ]; }
   head -c "$megabyte" /dev/zero >seg
   push seg "$first"
   assert_refused 'does not begin with a page'
+}
+
+@test "the first segment of a timeline, which begins as that of its parent, is taken" {
+  make_segment seg "$second"
+  push seg 000000020000000000000002
+  [ "$status" = 0 ]
+  zstd --decompress --quiet --stdout "$archive/00000002/000000020000000000000002.zst" | cmp - seg
 }
 
 @test "without the claim, or with that of another, nothing is written" {

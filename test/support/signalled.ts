@@ -1,6 +1,6 @@
 /**
- * Starts a hook of a WAL archive and sends it a signal once it has begun to write: `node signalled.ts
- * SIGNAL FOLDER PROGRAM ARGUMENT…`, `-SIGNAL` for the hook and all that it has started, as the server
+ * Starts a hook of a WAL archive and sends it a signal once it has begun to write:
+ * `node signalled.ts SIGNAL FOLDER PROGRAM ARGUMENT…`, `-SIGNAL` for the hook and all that it has started, as the server
  * does. It prints the status that the hook ended with, or the signal.
  */
 
