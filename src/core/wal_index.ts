@@ -134,10 +134,12 @@ export function createIndexBuilder(segment: string): IndexBuilder {
     add(record) {
       assert(last === null || record.lsn > last.lsn, 'records come in their order');
       last = record;
-      const lsn = formatLsn(record.lsn);
       const point = record.manager === 'XLOG' ? restorePointPattern.exec(record.description) : null;
-      if (point !== null) restorePoints.push({ name: point[1] ?? '', lsn });
       const ending = endingOf(record);
+      // Most records are of no interest: nothing more is spent on them.
+      if (point === null && ending === null) return;
+      const lsn = formatLsn(record.lsn);
+      if (point !== null) restorePoints.push({ name: point[1] ?? '', lsn });
       if (ending === null) return;
       const { kind, xid, at } = ending;
       counts[kind] += 1;

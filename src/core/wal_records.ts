@@ -56,22 +56,23 @@ const linePattern =
 
 interface Link {
   readonly record: WalRecord;
-  readonly previous: Lsn;
+  /** As they are printed: both in one form, so that they are compared without being read. */
+  readonly at: string;
+  readonly previous: string;
 }
 
 function parseLine(line: string, sizes: WalSizes): Link | null {
   const match = linePattern.exec(line);
   if (match === null) return null;
-  const [, manager = '', bytes = '', xid = '', at = '', before = '', description = ''] = match;
+  const [, manager = '', bytes = '', xid = '', at = '', previous = '', description = ''] = match;
   const lsn = parseLsn(at);
-  const previous = parseLsn(before);
-  if (lsn === null || previous === null) return null;
+  if (lsn === null) return null;
   const plainEnd = recordEnd(lsn, Number(bytes), sizes);
   // The rest of its segment belongs to the record that ends it early.
   const isSwitch = manager === 'XLOG' && description.startsWith('SWITCH');
   const size = BigInt(sizes.segmentBytes);
   const end = isSwitch ? ((plainEnd + size - 1n) / size) * size : plainEnd;
-  return { previous, record: { manager, lsn, end, xid: Number(xid), description } };
+  return { at, previous, record: { manager, lsn, end, xid: Number(xid), description } };
 }
 
 /** Takes what pg_waldump prints, line by line, and hands on whole records. */
@@ -104,8 +105,7 @@ export function createRecordReader(
       const link = parseLine(line, sizes);
       const isNext =
         link !== null &&
-        (last === null ||
-          (link.previous === last.record.lsn && link.record.lsn >= last.record.end));
+        (last === null || (link.previous === last.at && link.record.lsn >= last.record.end));
       if (isNext) {
         finish();
         last = link;
