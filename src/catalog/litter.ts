@@ -42,7 +42,6 @@ const knownAtTop = new Set([
   checksFolder,
   'incremental',
   'hooks',
-  'hooks',
   'status.json',
   'logs',
   'state',
