@@ -67,8 +67,8 @@ next_segment() {
   printf '%s%08X%08X' "${1%????????????????}" "$high" "$low"
 }
 
-# Whether a file is the segment of this name. The first one of a timeline is a copy of its parent's up
-# to the switch, so its first page may tell an older timeline. is_segment FILE NAME
+# Whether a file is the segment of this name. The first one of a timeline is a copy of its parent's
+# up to the switch, so its first page may tell an older timeline. is_segment FILE NAME
 is_segment() {
   # shellcheck disable=SC2046 # ten numbers, and the size
   set -- "$2" $(od -A n -v -t u4 -N 40 "$1" 2>/dev/null && wc -c <"$1")

@@ -8,8 +8,8 @@ export const setupArchiving: Command = {
   operands: '[install|status|print|uninstall|take-over]',
   summary:
     'Switches the archiving of the WAL on (install, the default) or off (uninstall), says how ' +
-    'it is (status) or what install would set (print). After a failover or a move, take-over gives the ' +
-    'archive to the server that it is run against. It never restarts a server.',
+    'it is (status) or what install would set (print). After a failover or a move, take-over ' +
+    'gives the archive to the server that it is run against. It never restarts a server.',
   settings: ['host', 'port', 'username'],
   options: (parser) =>
     parser.option('yes', { type: 'boolean', describe: 'Do not ask' }).option('force', {
