@@ -100,6 +100,10 @@ export const errorTable = {
   },
 
   BACKUP_NOT_FOUND: { status: exitStatus.notFound, summary: 'there is no such backup' },
+  TARGET_UNREACHABLE: {
+    status: exitStatus.notFound,
+    summary: 'no backup and no archived WAL lead to the recovery target',
+  },
 
   LOCKED: { status: exitStatus.locked, summary: 'another run holds the lock' },
   LOCK_LOST: {
