@@ -209,7 +209,8 @@ find_programs() {
     version=${version#*PostgreSQL) } && version=${version%%[!0-9]*}
     if [ "$version" = "$major" ]; then combine=$candidate; fi
   done
-  [ -n "$combine" ] || fail 3 "no pg_combinebackup of PostgreSQL $major was found; nothing was changed"
+  [ -n "$combine" ] ||
+    fail 3 "no pg_combinebackup of PostgreSQL $major was found; nothing was changed"
 }
 
 # The tablespaces before the data directory: without its pg_control no server starts.

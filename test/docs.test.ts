@@ -8,6 +8,7 @@ import { dirname, join, normalize } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { allSettings } from '../src/config/schema.ts';
+import { baseManifestSchemaText } from '../src/core/base_manifest_codec.ts';
 import { errorTable, exitStatus } from '../src/core/errors.ts';
 import { manifestSchemaText } from '../src/core/manifest_codec.ts';
 import {
@@ -191,5 +192,9 @@ describe('every page', () => {
 describe('the published schema', () => {
   it('of the manifest is the one that the code checks with', () => {
     expect(readText('docs/schemas/manifest.schema.json')).toBe(manifestSchemaText());
+  });
+
+  it('of the manifest of a base backup is too', () => {
+    expect(readText('docs/schemas/base_manifest.schema.json')).toBe(baseManifestSchemaText());
   });
 });

@@ -130,5 +130,4 @@ export const baseManifestSchema = Type.Object(
 export type BaseManifest = Static<typeof baseManifestSchema>;
 export type BaseManifestFile = Static<typeof File>;
 export type BaseTablespace = Static<typeof Tablespace>;
-export type BaseWalRange = Static<typeof WalRange>;
 export type BaseConfigFile = BaseManifest['config'][number];

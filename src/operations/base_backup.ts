@@ -182,9 +182,10 @@ function collectWarnings(prepared: BasePreparation, base: WrittenBase): Manifest
   for (const message of base.warnings) warnings.push({ code: 'program', message });
   const damaged = base.damagedPages.length;
   if (damaged > 0) {
+    const more = damaged > 1 ? `, and ${damaged - 1} more` : '';
     const message =
-      `THE CLUSTER IS DAMAGED: the server found pages with wrong checksums (${base.damagedPages[0]}` +
-      `${damaged > 1 ? `, and ${damaged - 1} more` : ''}); this backup holds them as they are, ` +
+      'THE CLUSTER IS DAMAGED: the server found pages with wrong checksums ' +
+      `(${base.damagedPages[0]}${more}); this backup holds them as they are, ` +
       'older backups may have them whole and are kept: look at the disk, and at pg_amcheck';
     warnings.unshift({ code: 'damaged-pages', message });
   }

@@ -14,7 +14,7 @@ export interface BaseBackupOptions {
   readonly label: string;
   /** `fast` costs the server a burst of writes; `spread` may take minutes to begin. */
   readonly checkpoint: 'fast' | 'spread';
-  /** The most that is read per second, in kB of 1024 bytes, 32 to 1048576; `null`: no limit. */
+  /** The most that is read per second, in kB of 1024 bytes, up to 1048576; `null`: no limit. */
   readonly maxRateKb: number | null;
   /** pg_basebackup compresses by itself; `null`: plain tar. */
   readonly zstd: { readonly level: number; readonly threads: number } | null;
@@ -28,9 +28,6 @@ export interface BaseBackupOptions {
 export const clientCompressionMajor = 15;
 /** Incremental backups exist from PostgreSQL 17 on. */
 export const incrementalMajor = 17;
-/** The limits of `--max-rate` (manual, "pg_basebackup"), in kB of 1024 bytes. */
-export const maxRateKbLimits = { min: 32, max: 1_048_576 } as const;
-
 /**
  * A tar archive with the WAL that makes it consistent in it (`--wal-method=fetch`), so that it
  * restores alone. Standard output takes one archive only: a cluster with tablespaces needs a
@@ -90,16 +87,27 @@ export function baseBackupWarnings(stderr: string): string[] {
   });
 }
 
+/** What the server says where it has no summaries of the WAL, or not of this WAL. */
+const noIncrement: readonly RegExp[] = [
+  /WAL summaries are required on .*/,
+  /incremental backups cannot be taken unless .*/,
+  /WAL summarization is not progressing.*/,
+  /server does not support incremental backup.*/,
+  /timeline \d+ found in manifest, but not in this server's history.*/,
+  /manifest requires WAL from .*/,
+  /system identifier in backup manifest is .*/,
+];
+
 /**
  * Why the server gives no increment, in its own words, where a whole backup can be taken instead;
  * `null` for any other failure.
  */
 export function whyNoIncrement(stderr: string): string | null {
-  const match =
-    /(WAL summaries are required on .*|incremental backups cannot be taken unless .*|WAL summarization is not progressing.*|server does not support incremental backup.*|timeline \d+ found in manifest, but not in this server's history.*|manifest requires WAL from .*|expected (?:previous backup|system identifier).*|system identifier in backup manifest is .*)/.exec(
-      stderr,
-    );
-  return match?.[1]?.trim() ?? null;
+  for (const pattern of noIncrement) {
+    const words = pattern.exec(stderr)?.[0];
+    if (words !== undefined) return words.trim();
+  }
+  return null;
 }
 
 interface Described {
@@ -116,10 +124,10 @@ function fixed(code: ErrorCode, hint: string): Rule[1] {
 /** The first that matches tells what happened. */
 const rules: readonly Rule[] = [
   [
-    /must be superuser or replication role to start walsender|permission denied to start WAL sender/,
+    /must be superuser or replication role|permission denied to start WAL sender/,
     ({ role }) => ({
       code: 'DATABASE_PRIVILEGE',
-      hint: `As a superuser: ALTER ROLE ${quoteIdentifier(role)} REPLICATION;`,
+      hint: `Run as a superuser: ALTER ROLE ${quoteIdentifier(role)} REPLICATION.`,
     }),
   ],
   [
@@ -179,7 +187,10 @@ const rules: readonly Rule[] = [
     fixed('DATABASE_AUTH', 'Check the role, its password and pg_hba.conf on the server.'),
   ],
   [
-    /terminating |server closed the conn|server was lost|could not (?:receive|read|send|get) |unexpected termination|canceling statement/,
+    new RegExp(
+      'terminating |server closed the conn|server was lost|unexpected termination|' +
+        'canceling statement|could not (?:receive|read|send|get) ',
+    ),
     fixed(
       'DATABASE_UNREACHABLE',
       'The server ended the session: look into its log, and take it again.',

@@ -147,7 +147,7 @@ describe('a role', () => {
     await cluster.sql(['CREATE ROLE plain LOGIN', 'CREATE ROLE copier LOGIN REPLICATION']);
     const outcome = await runTakeBase({ ...bench.environment, PGUSER: 'plain' });
     expect(outcome.status).toBe(8);
-    expect(outcome.stderr).toContain('ALTER ROLE "plain" REPLICATION;');
+    expect(outcome.stderr).toContain('ALTER ROLE "plain" REPLICATION.');
   });
 
   it('with nothing but REPLICATION takes one, and says that it may not see the configuration', async () => {

@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { makeLabel, parseLabel, requireLabel, tiers } from '../../../src/core/label.ts';
+import {
+  baseKinds,
+  makeLabel,
+  parseBaseLabel,
+  parseLabel,
+  requireBaseLabel,
+  requireLabel,
+  tiers,
+} from '../../../src/core/label.ts';
 
 describe('a label', () => {
   it('tells the start, the tier and four random characters', () => {
@@ -46,5 +54,23 @@ describe('a label', () => {
       expect(parseLabel(text)).toBeNull();
     }
     expect(() => requireLabel('../../etc')).toThrow('"../../etc" is not a backup\'s label');
+  });
+});
+
+describe('the label of a base backup', () => {
+  const at = new Date('2026-11-21T02:00:00.987Z');
+
+  it('tells its kind, and is never that of a backup of a database', () => {
+    for (const kind of baseKinds) {
+      const label = makeLabel(at, kind, Buffer.from([10, 3, 35, 36]));
+      expect(label).toBe(`20261121T020000Z-${kind}-kd9a`);
+      const startedAt = new Date('2026-11-21T02:00:00Z');
+      expect(parseBaseLabel(label)).toEqual({ text: label, startedAt, kind });
+      expect(parseLabel(label)).toBeNull();
+    }
+    for (const tier of tiers) {
+      expect(parseBaseLabel(makeLabel(at, tier, Buffer.from([1, 2, 3, 4])))).toBeNull();
+    }
+    expect(() => requireBaseLabel('20261121T020000Z-daily-k3f9')).toThrow('not a base backup');
   });
 });

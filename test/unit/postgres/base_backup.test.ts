@@ -69,7 +69,7 @@ describe('a failure', () => {
     [
       'pg_basebackup: error: connection to server on socket "/s/.s.PGSQL.5432" failed: FATAL:  must be superuser or replication role to start walsender',
       'DATABASE_PRIVILEGE',
-      'ALTER ROLE "back""up" REPLICATION;',
+      'ALTER ROLE "back""up" REPLICATION.',
     ],
     [
       'pg_basebackup: error: connection to server failed: FATAL:  permission denied to start WAL sender\nDETAIL:  Only roles with the REPLICATION attribute may start a WAL sender process.',
