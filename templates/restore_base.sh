@@ -280,7 +280,14 @@ configure() {
     printf '\n# Written by restore.sh of the backup %s.\n' "$label"
     printf "archive_mode = 'off'\n"
   } >>"$pgdata/postgresql.auto.conf"
+  # What a standby, or an earlier recovery, has left would make it follow the original's primary,
+  # or end at the wrong moment.
+  rm -f -- "$pgdata/standby.signal" "$pgdata/recovery.signal"
   if [ -n "$archive" ]; then
+    for setting in recovery_target recovery_target_name recovery_target_time \
+      recovery_target_xid recovery_target_lsn primary_conninfo primary_slot_name; do
+      printf "%s = ''\n" "$setting" >>"$pgdata/postgresql.auto.conf"
+    done
     write_wal_fetch
     printf "restore_command = 'sh ./wal_fetch.sh %%f %%p'\n" >>"$pgdata/postgresql.auto.conf"
     : >"$pgdata/recovery.signal"

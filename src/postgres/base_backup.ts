@@ -189,7 +189,7 @@ const rules: readonly Rule[] = [
   [
     new RegExp(
       'terminating |server closed the conn|server was lost|unexpected termination|' +
-        'canceling statement|could not (?:receive|read|send|get) ',
+        'canceling statement|could not (?:receive|read|send|get) |COPY stream ended',
     ),
     fixed(
       'DATABASE_UNREACHABLE',

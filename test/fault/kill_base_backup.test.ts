@@ -53,11 +53,12 @@ async function startSlow(): Promise<{ victim: DataChild; program: number }> {
   const victim = spawnTakeBase(slow);
   victim.stdout.resume();
   const { pid = 0 } = victim;
-  const program = await until('pg_basebackup', () => {
-    const flows = readdirSync(backups).some(
-      (name) => name.endsWith('.partial') && existsSync(join(backups, name, 'base.tar.zst')),
+  const program = await until('pg_basebackup', async () => {
+    const [row] = await cluster.sql(
+      'SELECT count(*)::int AS streaming FROM pg_stat_progress_basebackup WHERE backup_streamed > 0',
     );
-    return flows ? (children(pid).find(({ name }) => name === 'pg_basebackup')?.pid ?? null) : null;
+    if (row?.streaming !== 1) return null;
+    return children(pid).find(({ name }) => name === 'pg_basebackup')?.pid ?? null;
   });
   send(program, 'SIGSTOP');
   return { victim, program };

@@ -217,3 +217,43 @@ describe('a cluster with damaged pages', () => {
     }
   });
 });
+
+describe('a standby', () => {
+  it('gives one too, which is restored like any other', async () => {
+    // With them off, as fast test clusters have it, a standby refuses.
+    await cluster.sql(['ALTER SYSTEM SET full_page_writes = on', 'SELECT pg_reload_conf()']);
+    const checkpoint = ['CHECKPOINT', 'SELECT full_page_writes AS on FROM pg_control_checkpoint()'];
+    await expect.poll(() => cluster.sql(checkpoint), { timeout: 60_000 }).toEqual([{ on: true }]);
+    const pgdata = join(place, 'standby');
+    const made = await asServerUser(cluster, join(cluster.binDirectory, 'pg_basebackup'), [
+      `--host=${cluster.socketDirectory}`,
+      `--port=${cluster.port}`,
+      '--username=postgres',
+      `--pgdata=${pgdata}`,
+      '--write-recovery-conf',
+      '--checkpoint=fast',
+      '--no-sync',
+    ]);
+    expect(made.status, made.stderr).toBe(0);
+    const before = await contentOf();
+    const standby = await startRestored(cluster, pgdata, place);
+    let taken: TakenBase;
+    try {
+      taken = await takeOne({ PGHOST: place, PGPORT: '5439' });
+    } finally {
+      await standby.stop();
+    }
+    expect(taken.manifest.server.in_recovery).toBe(true);
+    const copy = await copyBackup(join(bench.repository, taken.folder), join(place, 'of standby'));
+    const restoredTo = join(place, 'from standby');
+    const restored = await asServerUser(cluster, 'sh', [join(copy, 'restore.sh'), restoredTo]);
+    expect(restored.status, restored.stderr).toBe(0);
+    const server = await startRestored(cluster, restoredTo, place);
+    try {
+      expect(await server.query(contentSql)).toBe(before);
+      expect(await server.query('SELECT pg_is_in_recovery()')).toBe('f');
+    } finally {
+      await server.stop();
+    }
+  });
+});

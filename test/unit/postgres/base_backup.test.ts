@@ -111,6 +111,11 @@ describe('a failure', () => {
       'DATABASE_UNREACHABLE',
       'take it again',
     ],
+    [
+      'pg_basebackup: error: COPY stream ended before last file was finished',
+      'DATABASE_UNREACHABLE',
+      'take it again',
+    ],
   ])('%s', (stderr, code, hint) => {
     const error = failure(stderr);
     expect(error.code).toBe(code);
