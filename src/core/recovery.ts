@@ -90,8 +90,8 @@ function wayFor(
 }
 
 /**
- * The base backups from which the wanted timeline can be followed, newest first. Only whole ones: what
- * an incremental one has, the WAL since the whole one before it has too.
+ * The base backups from which the wanted timeline can be followed, newest first. Only whole ones:
+ * what an incremental one has, the WAL since the whole one before it has too.
  *
  * @param bases of one cluster, in any order
  */

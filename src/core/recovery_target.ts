@@ -28,8 +28,10 @@ export interface TargetTexts {
   readonly immediate?: boolean | undefined;
 }
 
-const timePattern =
-  /^(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)? ?(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?$/i;
+const datePart = String.raw`(\d{4})-(\d\d)-(\d\d)`;
+const clockPart = String.raw`(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?`;
+const zonePart = String.raw`(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)`;
+const timePattern = new RegExp(`^${datePart}[T ]${clockPart} ?${zonePart}?$`, 'i');
 const timeHint =
   "Write it with its zone, for example '2026-11-21 10:42:00+01' or '2026-11-21T09:42:00Z'.";
 /** Zones lie within this many minutes of UTC. */

@@ -6,11 +6,11 @@ import { HoldfastError } from '../core/errors.ts';
 import { errorNumber, folderMode, fsyncFolder, writeNewFile } from '../process/durable.ts';
 
 /** Lies in every folder of a restore as long as that has not ended. */
-export const unfinishedName = 'holdfast_restore_unfinished';
+const unfinishedName = 'holdfast_restore_unfinished';
 
 const unfinishedText =
-  'A restore into this folder has not ended: its files are not complete, and no server may run on\n' +
-  'them. Where restore_pitr.ts runs no more, remove the folder and run it again.\n';
+  'A restore into this folder has not ended: its files are not complete, and no server may run\n' +
+  'on them. Where restore_pitr.ts runs no more, remove the folder and run it again.\n';
 
 /** What a folder holds; `null` where there is none. @throws HoldfastError USAGE for no folder */
 async function namesIn(folder: string): Promise<string[] | null> {
@@ -43,7 +43,7 @@ export async function requireFree(folder: string): Promise<void> {
   if (names.includes(unfinishedName)) {
     const text = `${JSON.stringify(folder)} holds a restore that has not ended`;
     throw new HoldfastError('USAGE', text, {
-      hint: 'Where no restore_pitr.ts runs on it any more, remove what is in it and run this again.',
+      hint: 'Where no restore_pitr.ts runs on it any more, remove what is in it, and run it again.',
     });
   }
   throw new HoldfastError('USAGE', `${JSON.stringify(folder)} is not empty, and was not touched`, {
@@ -52,8 +52,8 @@ export async function requireFree(folder: string): Promise<void> {
 }
 
 /**
- * Makes a folder, or takes an empty one, and marks it: of two who try, one fails with EEXIST and has
- * touched nothing.
+ * Makes a folder, or takes an empty one, and marks it: of two who try, one fails with EEXIST and
+ * has touched nothing.
  */
 export async function begin(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true, mode: folderMode });

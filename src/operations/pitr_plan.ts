@@ -34,7 +34,7 @@ export interface PitrPlan {
 }
 
 /** What can be recovered to on one timeline. Positions as PostgreSQL writes them. */
-export interface ReachableRange {
+interface ReachableRange {
   readonly timeline: number;
   readonly from_lsn: string;
   /** When the oldest base backup was finished. */

@@ -71,7 +71,7 @@ const spaceFactor = 1.02;
 const syncTimeoutMs = 3_600_000;
 
 /** Which tablespace goes where. @throws HoldfastError USAGE for one that is missing or unknown */
-export function mapTablespaces(
+function mapTablespaces(
   tablespaces: readonly BaseTablespace[],
   mapping: ReadonlyMap<string, string>,
 ): { readonly tablespace: BaseTablespace; readonly folder: string }[] {
@@ -265,15 +265,14 @@ async function configure(
     // A limit that was raised meanwhile would stop a server that answers queries.
     await appendFile(auto, settingLines({ hot_standby: 'off' }));
   }
-  await writeFile(join(pgdata, 'recovery.signal'), '', { mode: fileMode });
 }
 
 /**
  * Restores as planned. When it fails before the files are complete, it removes what it has begun;
  * killed, it leaves a marked folder.
  *
- * @throws HoldfastError DAMAGED, NO_SPACE, RESTORE_FAILED when the server does not get to the target,
- *   and what {@link checkPitr} throws
+ * @throws HoldfastError DAMAGED, NO_SPACE, RESTORE_FAILED when the server does not get to the
+ *   target, and what {@link checkPitr} throws
  */
 export async function restorePitr(
   context: RepositoryContext,
@@ -291,6 +290,8 @@ export async function restorePitr(
       await begin(folder);
       begun.push(folder);
     }
+    // Before there is a pg_control: with it and without a restore_command no server starts.
+    await writeFile(join(pgdata, 'recovery.signal'), '', { mode: fileMode });
     await unpackAll(context, plan, request);
     await configure(context, plan, request, cluster);
     await runChecked('sync', [], { environment, timeoutMs: syncTimeoutMs });

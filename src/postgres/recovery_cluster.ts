@@ -24,7 +24,7 @@ const logBytesShown = 2000;
 const socketPathBytesMax = 103;
 
 /** Where the server's words go while it is started here. */
-export const recoveryLogName = 'holdfast_recovery.log';
+const recoveryLogName = 'holdfast_recovery.log';
 
 /**
  * Finds the programs of a server's major version: a data directory is for that one alone.
@@ -42,7 +42,7 @@ export async function findServerPrograms(options: {
   if (tool.major === major) return tool;
   throw new HoldfastError(
     'TOOL_TOO_OLD',
-    `the server's programs of PostgreSQL ${major} are needed, and there are those of ${tool.version}`,
+    `the programs of a server ${major} are needed, and there are those of ${tool.version}`,
     { hint: `Install the server's package of PostgreSQL ${major}, or set pg_bin_dir.` },
   );
 }
@@ -124,18 +124,18 @@ async function isRunning({ tool, pgdata, environment }: RestoredCluster): Promis
 }
 
 /** Ends the server. */
-export async function stopServer({ tool, pgdata, environment }: RestoredCluster): Promise<void> {
+async function stopServer({ tool, pgdata, environment }: RestoredCluster): Promise<void> {
   const args = ['--pgdata', pgdata, '--mode=fast', '--silent', 'stop'];
   await runCommand(tool.path, args, { environment, timeoutMs: 120_000 });
 }
 
 /**
- * Starts the server and waits until it is in production, however long the WAL takes; `pg_ctl --wait`
- * returns as soon as queries are answered, which is before that.
+ * Starts the server and waits until it is in production, however long the WAL takes;
+ * `pg_ctl --wait` returns as soon as queries are answered, which is before that.
  *
  * @param onState is told each new state in PostgreSQL's words
- * @throws HoldfastError RESTORE_FAILED with the server's own words; INTERRUPTED, and then the server
- *   is ended
+ * @throws HoldfastError RESTORE_FAILED with the server's own words; INTERRUPTED, and then the
+ *   server is ended
  */
 export async function startAndWait(
   cluster: RestoredCluster,

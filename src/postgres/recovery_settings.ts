@@ -1,7 +1,7 @@
 /**
- * What a restored cluster is told before it starts: where to take WAL from, where to stop, and, where
- * the original has its configuration elsewhere, enough of one to start with (PostgreSQL manual,
- * "Recovery Target", "Hot Standby: Administrator's Overview").
+ * What a restored cluster is told before it starts: where to take WAL from, where to stop, and,
+ * where the original has its configuration elsewhere, enough of one to start with (PostgreSQL
+ * manual, "Recovery Target", "Hot Standby: Administrator's Overview").
  */
 
 import { HoldfastError } from '../core/errors.ts';
@@ -63,8 +63,8 @@ function targetSettings(target: RecoveryTarget): Record<string, string> {
 }
 
 /**
- * A postgresql.auto.conf without the targets that the original had: the server takes no second one, and
- * an empty one that follows would be a second one to it.
+ * A postgresql.auto.conf without the targets that the original had: the server takes no second
+ * one, and an empty one that follows would be a second one to it.
  */
 export function withoutTargets(text: string): string {
   return text
@@ -112,7 +112,7 @@ export function controlValue(output: string, title: string): string {
 }
 
 /** The limits that the original ran with, by the names of the settings. */
-export function originalLimits(output: string): Record<string, string> {
+function originalLimits(output: string): Record<string, string> {
   return Object.fromEntries(
     limits.map((name) => [settingOf[name] ?? name, controlValue(output, `${name} setting`)]),
   );

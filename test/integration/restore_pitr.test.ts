@@ -3,9 +3,13 @@ import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/p
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { quoteIdentifier } from '../../src/core/quote.ts';
 import { parseIndex } from '../../src/core/wal_index.ts';
+import { startChild } from '../../src/process/stream.ts';
 import { asServerUser, makeServerFolder, spawnTakeBase } from '../support/base_backup.ts';
+import { testEnvironment } from '../support/cluster.ts';
 import { type Outcome, outcomeOf } from '../support/command.ts';
+import { until } from '../support/fault.ts';
 import { openWalScene, type WalScene } from '../support/wal_scene.ts';
 import { jsonOf } from '../support/workbench.ts';
 
@@ -29,6 +33,8 @@ let scene: WalScene;
 let folder: string;
 let count = 0;
 const markers: Marker[] = [];
+const tablespace = 'odd "$(id)" = \\ name';
+let tablespaceFolder: string;
 const bases: string[] = [];
 /** Of marker 3: its commit is the last one in it. */
 let third: string;
@@ -63,10 +69,15 @@ async function takeBase(): Promise<void> {
   await handOver();
 }
 
+function argumentsOf(pgdata: string, flags: readonly string[]): string[] {
+  const mapping = `${tablespace}=${pgdata} \\ space`;
+  const all = ['--pgdata', pgdata, '--tablespace-mapping', mapping, ...flags];
+  return [...all, '--backup-dir', scene.bench.repository, '--json'];
+}
+
 /** Runs the command as the server's user. */
-function run(argv: readonly string[]): Promise<Outcome> {
-  const all = [...argv, '--backup-dir', scene.bench.repository, '--json'];
-  return asServerUser(scene.cluster, script, all);
+function run(pgdata: string, ...flags: string[]): Promise<Outcome> {
+  return asServerUser(scene.cluster, script, argumentsOf(pgdata, flags));
 }
 
 function newFolder(): string {
@@ -93,24 +104,28 @@ interface Recovered {
 /** Restores, starts, looks which markers are there. */
 async function recover(...flags: string[]): Promise<Recovered> {
   const pgdata = newFolder();
-  const outcome = await run(['--pgdata', pgdata, ...flags, '--start', '--port', String(port)]);
+  const outcome = await run(pgdata, ...flags, '--start', '--port', String(port));
   expect(outcome.status, outcome.stderr).toBe(0);
   try {
     const { plan, report } = jsonOf<{ plan: Plan; report: Recovered['report'] }>(outcome);
     const ids = (await psql(pgdata, 'SELECT id FROM marker ORDER BY id')).split('\n').map(Number);
     expect(ids).toEqual(ids.map((_, at) => at + 1));
+    expect(await psql(pgdata, 'SELECT i FROM elsewhere')).toBe('42');
+    const place = `SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE oid > 16383`;
+    expect(await psql(pgdata, place)).toBe(`${pgdata} \\ space`);
     const archiveMode = await psql(pgdata, 'SHOW archive_mode');
     return { last: ids.length, plan, report, archiveMode };
   } finally {
     const pgCtl = join(scene.cluster.binDirectory, 'pg_ctl');
     await asServerUser(scene.cluster, pgCtl, ['-D', pgdata, '-m', 'immediate', 'stop']);
     await rm(pgdata, { recursive: true, force: true });
+    await rm(`${pgdata} \\ space`, { recursive: true, force: true });
   }
 }
 
 async function refused(...flags: string[]) {
   const pgdata = newFolder();
-  const outcome = await run(['--pgdata', pgdata, ...flags]);
+  const outcome = await run(pgdata, ...flags);
   await expect(stat(pgdata)).rejects.toThrow('ENOENT');
   const { error } = jsonOf<{ error: { code: string; message: string; hint: string } }>(outcome);
   return { status: outcome.status, ...error };
@@ -129,6 +144,11 @@ beforeAll(async () => {
   await cluster.restart();
   await cluster.sql('CREATE TABLE marker (id int PRIMARY KEY)');
   folder = await makeServerFolder(cluster);
+  tablespaceFolder = await makeServerFolder(cluster);
+  await cluster.sql([
+    `CREATE TABLESPACE ${quoteIdentifier(tablespace)} LOCATION '${tablespaceFolder}'`,
+    `CREATE TABLE elsewhere TABLESPACE ${quoteIdentifier(tablespace)} AS SELECT 42 AS i`,
+  ]);
   await mark();
   await takeBase();
   await mark();
@@ -150,7 +170,9 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await scene?.close();
-  if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  for (const each of [folder, tablespaceFolder]) {
+    if (each !== undefined) await rm(each, { recursive: true, force: true });
+  }
 });
 
 describe('restore_pitr.ts', () => {
@@ -218,7 +240,7 @@ describe('restore_pitr.ts', () => {
     await rename(path, away);
     try {
       expect((await refused('--target-name', "before 'it'")).status).toBe(5);
-      const outcome = await run(['--pgdata', newFolder(), '--dry-run']);
+      const outcome = await run(newFolder(), '--dry-run');
       expect(outcome.status, outcome.stderr).toBe(0);
       expect(jsonOf<{ plan: Plan }>(outcome).plan.label).toBe(bases[1]);
     } finally {
@@ -230,12 +252,48 @@ describe('restore_pitr.ts', () => {
     const full = join(folder, 'full');
     await mkdir(full);
     await writeFile(join(full, 'precious'), 'x');
-    const outcome = await run(['--pgdata', full]);
+    const outcome = await run(full);
     expect([outcome.status, await readdir(full)]).toEqual([2, ['precious']]);
     await writeFile(join(full, 'holdfast_restore_unfinished'), '');
-    const again = await run(['--pgdata', full]);
+    const again = await run(full);
     expect(again.status).toBe(2);
     expect(jsonOf<{ error: { message: string } }>(again).error.message).toContain('not ended');
+  }, 120_000);
+
+  it('killed, leaves a folder that no server runs on and no second run touches', async () => {
+    const pgdata = newFolder();
+    const { osUser, binDirectory } = scene.cluster;
+    const child = startChild(script, argumentsOf(pgdata, []), {
+      environment: testEnvironment,
+      cwd: '/',
+      ...(osUser === null ? {} : { user: osUser }),
+    });
+    child.stdin.end();
+    child.stdout.resume();
+    const marked = join(pgdata, 'holdfast_restore_unfinished');
+    await until('the mark', async () => (await stat(marked).catch(() => null)) ?? null, 60_000);
+    process.kill(-(child.pid ?? 0), 'SIGKILL');
+    await child.exited;
+    const before = await readdir(pgdata, { recursive: true });
+    const again = await run(pgdata);
+    expect(again.status).toBe(2);
+    expect(jsonOf<{ error: { message: string } }>(again).error.message).toContain('not ended');
+    expect(await readdir(pgdata, { recursive: true })).toEqual(before);
+    const controlData = join(binDirectory, 'pg_controldata');
+    const state = await asServerUser(scene.cluster, controlData, [pgdata]);
+    // Without pg_control no server starts, and without a restore_command none with that signal.
+    expect([state.status === 0, before.includes('recovery.signal')]).not.toEqual([true, false]);
+  }, 120_000);
+
+  it('wants to know where a tablespace goes', async () => {
+    const flags = ['--pgdata', newFolder(), '--backup-dir', scene.bench.repository, '--json'];
+    const without = await asServerUser(scene.cluster, script, flags);
+    expect(without.status).toBe(2);
+    expect(jsonOf<{ error: { message: string } }>(without).error.message).toContain(
+      JSON.stringify(tablespace),
+    );
+    const unknown = ['--tablespace-mapping', 'nobody=/srv/x'];
+    expect((await asServerUser(scene.cluster, script, [...flags, ...unknown])).status).toBe(2);
   }, 120_000);
 
   it('leaves nothing of a damaged backup', async () => {
@@ -250,9 +308,10 @@ describe('restore_pitr.ts', () => {
     await handOver();
     try {
       const pgdata = newFolder();
-      const outcome = await run(['--pgdata', pgdata]);
+      const outcome = await run(pgdata);
       expect(outcome.status).toBe(4);
       expect(await readdir(pgdata)).toEqual([]);
+      expect(await readdir(`${pgdata} \\ space`)).toEqual([]);
     } finally {
       await rename(`${file}.kept`, file);
     }

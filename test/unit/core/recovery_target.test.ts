@@ -60,7 +60,9 @@ describe('a target time', () => {
           const local = new Date(moment.getTime() + minutes * 60_000).toISOString();
           const digits = (value: number, width: number) => String(value).padStart(width, '0');
           const east = Math.abs(minutes);
-          const zone = `${minutes < 0 ? '-' : '+'}${digits(Math.trunc(east / 60), 2)}:${digits(east % 60, 2)}`;
+          const sign = minutes < 0 ? '-' : '+';
+          const hours = digits(Math.trunc(east / 60), 2);
+          const zone = `${sign}${hours}:${digits(east % 60, 2)}`;
           const text = `${local.slice(0, -1)}${digits(micros, 3)}${zone}`;
           expect(parseTargetTime(text)).toBe(
             `${moment.toISOString().slice(0, -1)}${digits(micros, 3)}Z`,
