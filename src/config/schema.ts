@@ -69,6 +69,16 @@ export const generalTable = {
     allowed: 'a whole number, 1 to 19 for zstd, 1 to 9 for gzip',
     example: 6,
   },
+  base_backup_days: {
+    schema: { type: 'integer', minimum: 1, maximum: 365 },
+    env: ['BASE_BACKUP_DAYS'],
+    default: 7,
+    description:
+      'How many days after the last whole base backup backup_incremental.ts takes the next one. ' +
+      'In between it takes an incremental one each day, where the server can tell what changed ' +
+      '(PostgreSQL 17 and newer).',
+    example: 3,
+  },
   wal_compression_level: {
     schema: { type: 'integer', minimum: 1, maximum: 19 },
     env: ['WAL_COMPRESSION_LEVEL'],

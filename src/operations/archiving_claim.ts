@@ -19,9 +19,9 @@ import type { ArchivingServer } from './archiving_server.ts';
 import type { RepositoryContext } from './context.ts';
 import { hookFile, hookPath, renderWalFetch, renderWalPush, writeHook } from './wal_hooks.ts';
 
-const streamHint =
+const elsewhereHint =
   'It runs in a container or on another host, or as a user who may not enter the repository: ' +
-  'give the repository to that user, or take the WAL with wal_stream.ts.';
+  'give the repository to that user, or take full backups alone: scripts/backup_full.ts.';
 
 /** Who ran the self-test, and where. */
 type Place = Pick<WalClaim, 'system_identifier' | 'host' | 'data_directory'>;
@@ -29,7 +29,7 @@ type Place = Pick<WalClaim, 'system_identifier' | 'host' | 'data_directory'>;
 function unproven(server: ArchivingServer, why: string, cause?: unknown): HoldfastError {
   const { description, hook } = server;
   const message = `the server at ${description} cannot call ${printable(hook)}: ${why}`;
-  return new HoldfastError('ARCHIVING_FAILED', message, { hint: streamHint, cause });
+  return new HoldfastError('ARCHIVING_FAILED', message, { hint: elsewhereHint, cause });
 }
 
 /** A claim for the hook that only tests itself: nothing can be pushed with it. */

@@ -160,7 +160,10 @@ async function explainFailure(server: ArchivingServer, file: string): Promise<st
  * @returns its name
  * @throws HoldfastError ARCHIVING_FAILED with what the hook says
  */
-async function awaitArrival(context: RepositoryContext, server: ArchivingServer): Promise<string> {
+export async function awaitArrival(
+  context: RepositoryContext,
+  server: ArchivingServer,
+): Promise<string> {
   const { client, cluster } = server;
   let last = await readArchiver(client);
   const before = last;

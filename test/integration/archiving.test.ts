@@ -239,7 +239,7 @@ describe('a server that archives already', () => {
     const failed = await bench.setup(['--yes', '--force'], { PATH });
     expect(failed.status).toBe(3);
     expect(failed.stderr).toContain('zstd does not run');
-    expect(failed.stderr).toContain('wal_stream.ts');
+    expect(failed.stderr).toContain('scripts/backup_full.ts');
     expect(await setting(bench, 'archive_command')).toBe(before);
   });
 

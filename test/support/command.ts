@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { Readable, Writable } from 'node:stream';
 import { promisify } from 'node:util';
 import { backupFull } from '../../src/cli/backup_full_command.ts';
+import { backupIncremental } from '../../src/cli/backup_incremental_command.ts';
 import type { Command } from '../../src/cli/command.ts';
 import { doctor } from '../../src/cli/doctor_command.ts';
 import { executeCommand } from '../../src/cli/execute.ts';
@@ -16,6 +17,7 @@ import { type DataChild, startChild } from '../../src/process/stream.ts';
 
 const commands = {
   backup_full: backupFull,
+  backup_incremental: backupIncremental,
   doctor,
   list_backups: listBackups,
   prune_backups: pruneBackups,

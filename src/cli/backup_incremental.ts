@@ -1,0 +1,40 @@
+/** The command scripts/backup_incremental.ts: what was done, and where the recovery point is. */
+
+import { exitStatus, HoldfastError } from '../core/errors.ts';
+import { formatBytes, formatCount } from '../core/units.ts';
+import { type IncrementalRequest, moveForward } from '../operations/backup_incremental.ts';
+import type { CommandResult, Invocation } from './command.ts';
+import { needRepository } from './open_context.ts';
+
+/** Runs the command. Status 4 when WAL is missing in between: nothing behind it can be reached. */
+export async function incrementalCommand(invocation: Invocation): Promise<CommandResult> {
+  const { flags, operands } = invocation;
+  const context = needRepository(invocation.context);
+  const [word] = operands;
+  if (word !== undefined) {
+    throw new HoldfastError('USAGE', `${JSON.stringify(word)} is one argument too many`, {
+      hint: 'It is about the whole cluster: name the server with --host and --port, or PGHOST.',
+    });
+  }
+  const base = flags.base as IncrementalRequest['base'];
+  const result = await moveForward(context, { base });
+  for (const message of result.warnings) context.log.warn(message);
+  if (result.base !== null) {
+    const { label, bytes } = result.base;
+    context.log.step(`base backup ${label}: ${formatBytes(bytes)}`, { ...result.base });
+  }
+  for (const { first_segment: first, last_segment: last, segments } of result.gaps) {
+    context.log.warn(
+      `${formatCount(segments, 'segment')} of the WAL missing, ${first} to ${last}: no recovery ` +
+        'goes across; scripts/backup_incremental.ts --base now begins anew behind it',
+    );
+  }
+  const newest = result.newest_recoverable_at;
+  context.log.step(
+    newest === null
+      ? `archived up to ${result.segment}`
+      : `everything committed up to ${newest} can be recovered (archived up to ${result.segment})`,
+  );
+  const status = result.gaps.length > 0 ? exitStatus.verification : exitStatus.done;
+  return { status, json: { exit_status: status, ...result } };
+}
