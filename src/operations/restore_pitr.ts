@@ -4,7 +4,7 @@
  * a Continuous Archive Backup").
  */
 
-import { appendFile, chmod, readFile, stat, writeFile } from 'node:fs/promises';
+import { appendFile, chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -238,6 +238,8 @@ async function configure(
 ): Promise<void> {
   const { pgdata, action } = request;
   const { recovery } = request;
+  // A backup of a standby has it, and a server with both would stay a standby for ever.
+  await rm(join(pgdata, 'standby.signal'), { force: true });
   const isOwnTimeline = plan.timeline === plan.base.manifest.start_timeline;
   const settings = recoverySettings({
     target: recovery.target,
