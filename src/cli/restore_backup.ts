@@ -13,7 +13,7 @@ import { verifySource } from '../operations/restore_verify.ts';
 import type { RestoreRequest } from '../operations/restore_work.ts';
 import { resolveConnection } from '../postgres/connection.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
-import { confirm } from './confirm.ts';
+import { answerFor, confirm } from './confirm.ts';
 import { listFor } from './list_backups.ts';
 import { hasRepository, needRepository } from './open_context.ts';
 import { dropReplaced, leftoverCommand, tellOld } from './restore_leftovers.ts';
@@ -81,7 +81,7 @@ async function findSource(
   if (targetDatabase === undefined) {
     throw usage(
       `${backup} does not say which database it is`,
-      'Name the database to restore into: restore_backup.ts FILE DATABASE.',
+      'Name the database to restore into: scripts/restore_backup.ts FILE DATABASE.',
     );
   }
   return { source, targetDatabase };
@@ -121,12 +121,11 @@ function confirmation({ context, flags, world }: Invocation): RestoreRequest['co
       for (const line of lines) context.log.step(line);
       return;
     }
-    const production = context.config.settings.environment === 'production';
     const name = JSON.stringify(plan.target_database);
     await confirm({
       plan: lines,
       question: questionOf(plan, name),
-      answer: production ? plan.target_database : 'yes',
+      answer: answerFor(context.config.settings.environment, plan.target_database),
       flag: '--force',
       world,
     });
