@@ -133,6 +133,8 @@ describe('SQL of pg_dump', () => {
     for (const flag of ['--verify-only', '--dry-run']) {
       const outcome = await scene.restore([path, 'shop', flag]);
       expect(outcome.status, outcome.stderr).toBe(0);
+      if (flag === '--verify-only') expect(outcome.stderr).toMatch(/is whole; no digests tell/);
+      expect(outcome.stderr).not.toContain('verified');
     }
     expect(await scene.databases()).toEqual(['shop']);
     const production = { ENVIRONMENT: 'production' };
