@@ -76,8 +76,8 @@ async function readManifest(storage: Storage, place: EntryPlace): Promise<Manife
 }
 
 /**
- * Whether there is no backup, not even a damaged one: it was removed since it was seen, or what lies
- * there has neither a label for its name nor a manifest in it, such as a README or `lost+found`.
+ * Whether there is no backup, not even a damaged one: it was removed since it was seen, or what
+ * lies there has neither a label for its name nor a manifest in it, such as a README.
  */
 async function isNone(storage: Storage, { label, folder }: EntryPlace): Promise<boolean> {
   if (parseLabel(label) === null) return true;
