@@ -3,7 +3,7 @@
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import type { Tier } from '../core/label.ts';
 import { requireDatabaseName } from '../core/names.ts';
-import { formatDuration } from '../core/units.ts';
+import { formatCount, formatDuration } from '../core/units.ts';
 import type { BackupSource } from '../operations/backup_source.ts';
 import type { Context } from '../operations/context.ts';
 import { planRestore, type RestoreResult, restoreDatabase } from '../operations/restore.ts';
@@ -137,8 +137,12 @@ function tell(context: Context, result: RestoreResult): void {
   const roles = result.roles_created.length;
   const parts = [
     `restored ${JSON.stringify(result.database)} in ${formatDuration(result.duration_seconds)}`,
-    ...(result.tables === null ? [] : [`${result.tables} tables, ${result.rows} rows compared`]),
-    ...(roles === 0 ? [] : [`${roles} missing roles created`]),
+    ...(result.tables === null
+      ? []
+      : [
+          `${formatCount(result.tables, 'table')}, ${formatCount(result.rows ?? 0, 'row')} compared`,
+        ]),
+    ...(roles === 0 ? [] : [`${formatCount(roles, 'missing role')} created`]),
   ];
   context.log.step(parts.join(', '), { ...result });
   if (result.safety_backup !== null) {

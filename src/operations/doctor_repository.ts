@@ -9,7 +9,7 @@ import type { Finding } from '../core/doctor.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { parseLabel } from '../core/label.ts';
 import { shellQuote } from '../core/quote.ts';
-import { formatAge, formatBytes } from '../core/units.ts';
+import { formatAge, formatBytes, formatCount } from '../core/units.ts';
 import { partialSuffix } from '../process/durable.ts';
 import { freeBytesAt, inspectTree, nearestExisting } from '../process/file_facts.ts';
 import { findUserById } from '../process/user.ts';
@@ -150,7 +150,11 @@ async function backupFindings(
     findings.push(finding(about, 'warning', message, 'timedatectl set-ntp true'));
   }
   findings.push(
-    finding(about, 'ok', `${entries.length} backups, ${damaged.length} of them damaged`),
+    finding(
+      about,
+      'ok',
+      `${formatCount(entries.length, 'backup')}, ${damaged.length} of them damaged`,
+    ),
   );
   return findings;
 }
