@@ -192,13 +192,13 @@ class StoredCatalog implements Catalog {
     const name = `${JSON.stringify(database)}${where}`;
     if (damaged > 0) {
       const text = `there is no usable ${kind} of ${name}: all ${damaged} are damaged`;
-      const hint = 'verify_backups.ts tells what is wrong with each of them.';
+      const hint = 'scripts/verify_backups.ts tells what is wrong with each of them.';
       return new HoldfastError('BACKUP_NOT_FOUND', text, { hint });
     }
     const known = await this.#databasesWithBackups({ ...filter, database: undefined });
     const text = `there is no ${kind} of ${name}`;
     if (known.length === 0) {
-      const hint = 'backup_full.ts takes the first one.';
+      const hint = 'scripts/backup_full.ts takes the first one.';
       return new HoldfastError('BACKUP_NOT_FOUND', `${text}, nor of any other database`, { hint });
     }
     const near = known.sort((a, b) => editDistance(a, database) - editDistance(b, database));
@@ -234,7 +234,7 @@ function byLabel(a: EntryPlace, b: EntryPlace): number {
 
 function throwMissing(label: string): never {
   throw new HoldfastError('BACKUP_NOT_FOUND', `there is no backup ${label}`, {
-    hint: 'list_backups.ts shows the labels of all backups.',
+    hint: 'scripts/list_backups.ts shows the labels of all backups.',
   });
 }
 

@@ -2,6 +2,7 @@
 
 import { buffer } from 'node:stream/consumers';
 import { HoldfastError } from '../core/errors.ts';
+import { parseLabel } from '../core/label.ts';
 import { type Manifest, manifestName } from '../core/manifest.ts';
 import { parseManifest } from '../core/manifest_codec.ts';
 import { type ManifestFacts, manifestFacts } from '../core/manifest_facts.ts';
@@ -74,8 +75,12 @@ async function readManifest(storage: Storage, place: EntryPlace): Promise<Manife
   return manifest;
 }
 
-/** Whether nothing is left of a folder: it was removed since it was seen. */
-async function isGone(storage: Storage, folder: string): Promise<boolean> {
+/**
+ * Whether there is no backup, not even a damaged one: it was removed since it was seen, or what
+ * lies there has neither a label for its name nor a manifest in it, such as a README.
+ */
+async function isNone(storage: Storage, { label, folder }: EntryPlace): Promise<boolean> {
+  if (parseLabel(label) === null) return true;
   const [children, object] = await Promise.all([storage.children(folder), storage.stat(folder)]);
   return children.length === 0 && object === null;
 }
@@ -92,7 +97,7 @@ function asProblem(error: HoldfastError, place: EntryPlace): HoldfastError {
 }
 
 /**
- * Reads an entry; `null` when its folder has been removed.
+ * Reads an entry; `null` when its folder has been removed, or never was one of a backup.
  *
  * @param hasChecks whether there is anything to read about its checks
  * @throws HoldfastError when the store refuses
@@ -107,7 +112,7 @@ export async function readEntry(
     return { ...place, check, manifest: await readManifest(storage, place), problem: null };
   } catch (error) {
     if (!(error instanceof HoldfastError) || !damageCodes.has(error.code)) throw error;
-    if (error.code === 'BACKUP_NOT_FOUND' && (await isGone(storage, place.folder))) return null;
+    if (error.code === 'BACKUP_NOT_FOUND' && (await isNone(storage, place))) return null;
     return { ...place, check, manifest: null, problem: asProblem(error, place) };
   }
 }

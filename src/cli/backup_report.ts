@@ -3,7 +3,7 @@
 import { type ExitStatus, exitStatus, type HoldfastError } from '../core/errors.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
 import { printable } from '../core/printable.ts';
-import { formatBytes, formatDuration } from '../core/units.ts';
+import { formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import type { AppliedRetention } from '../operations/apply_retention.ts';
 import type { BackupResult } from '../operations/backup_full.ts';
 import type { BackupReadiness } from '../operations/backup_readiness.ts';
@@ -82,7 +82,10 @@ export function tellBackup(log: Log, result: BackupResult): void {
   const { manifest } = result;
   const stored = totalBytes(manifest, 'stored');
   const { tables, rows } = countOf(result);
-  const counted = tables === null ? 'not counted' : `${tables} tables, ${rows} rows`;
+  const counted =
+    tables === null
+      ? 'not counted'
+      : `${formatCount(tables, 'table')}, ${formatCount(rows ?? 0, 'row')}`;
   for (const message of result.warnings) log.warn(message);
   log.step(
     `backed up ${manifest.database}: ${manifest.label}, ${formatBytes(stored)} of ` +

@@ -19,6 +19,16 @@ export interface Question {
 }
 
 /**
+ * What has to be typed before a database is replaced or dropped: its name where the setting
+ * `environment` says production, in whatever spelling, since a guard must not fail open; else
+ * `yes`.
+ */
+export function answerFor(environment: string | null, database: string): string {
+  const kind = environment?.trim().toLowerCase();
+  return kind === 'production' || kind === 'prod' ? database : 'yes';
+}
+
+/**
  * Asks on the terminal.
  *
  * @throws HoldfastError CONFIRMATION_NEEDED without a terminal, or with another answer

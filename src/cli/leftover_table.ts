@@ -31,7 +31,7 @@ export function describeLeftovers(leftovers: readonly ListedLeftover[], now: Dat
   });
   return (
     `\n${formatTable([...header, ...(several ? ['server'] : [])], rows)}` +
-    'restore_backup.ts --rollback DATABASE goes back to the youngest that was replaced;\n' +
-    'restore_backup.ts --drop-old DATABASE drops them\n'
+    'scripts/restore_backup.ts --rollback DATABASE goes back to the youngest that was replaced;\n' +
+    'scripts/restore_backup.ts --drop-old DATABASE drops them\n'
   );
 }

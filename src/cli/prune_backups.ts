@@ -113,7 +113,9 @@ async function carryOut(
   const going = goingOf(plan, force);
   if (going.length === 0 && plan.litter.length === 0) {
     for (const line of lines) context.log.detail(line);
-    context.log.step('nothing to remove');
+    // What a guard has held back is told by its error.
+    const isHeld = guardErrors(plan, force).length > 0;
+    context.log.step(isHeld ? 'nothing is removed' : 'nothing to remove');
     return { plan, removed: [], skipped: [], litter: [], freedBytes: 0 };
   }
   if (yes) {

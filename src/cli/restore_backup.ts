@@ -3,7 +3,7 @@
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import type { Tier } from '../core/label.ts';
 import { requireDatabaseName } from '../core/names.ts';
-import { formatDuration } from '../core/units.ts';
+import { formatCount, formatDuration } from '../core/units.ts';
 import type { BackupSource } from '../operations/backup_source.ts';
 import type { Context } from '../operations/context.ts';
 import { planRestore, type RestoreResult, restoreDatabase } from '../operations/restore.ts';
@@ -13,7 +13,7 @@ import { verifySource } from '../operations/restore_verify.ts';
 import type { RestoreRequest } from '../operations/restore_work.ts';
 import { resolveConnection } from '../postgres/connection.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
-import { confirm } from './confirm.ts';
+import { answerFor, confirm } from './confirm.ts';
 import { listFor } from './list_backups.ts';
 import { hasRepository, needRepository } from './open_context.ts';
 import { dropReplaced, leftoverCommand, tellOld } from './restore_leftovers.ts';
@@ -81,7 +81,7 @@ async function findSource(
   if (targetDatabase === undefined) {
     throw usage(
       `${backup} does not say which database it is`,
-      'Name the database to restore into: restore_backup.ts FILE DATABASE.',
+      'Name the database to restore into: scripts/restore_backup.ts FILE DATABASE.',
     );
   }
   return { source, targetDatabase };
@@ -121,12 +121,11 @@ function confirmation({ context, flags, world }: Invocation): RestoreRequest['co
       for (const line of lines) context.log.step(line);
       return;
     }
-    const production = context.config.settings.environment === 'production';
     const name = JSON.stringify(plan.target_database);
     await confirm({
       plan: lines,
       question: questionOf(plan, name),
-      answer: production ? plan.target_database : 'yes',
+      answer: answerFor(context.config.settings.environment, plan.target_database),
       flag: '--force',
       world,
     });
@@ -138,8 +137,12 @@ function tell(context: Context, result: RestoreResult): void {
   const roles = result.roles_created.length;
   const parts = [
     `restored ${JSON.stringify(result.database)} in ${formatDuration(result.duration_seconds)}`,
-    ...(result.tables === null ? [] : [`${result.tables} tables, ${result.rows} rows compared`]),
-    ...(roles === 0 ? [] : [`${roles} missing roles created`]),
+    ...(result.tables === null
+      ? []
+      : [
+          `${formatCount(result.tables, 'table')}, ${formatCount(result.rows ?? 0, 'row')} compared`,
+        ]),
+    ...(roles === 0 ? [] : [`${formatCount(roles, 'missing role')} created`]),
   ];
   context.log.step(parts.join(', '), { ...result });
   if (result.safety_backup !== null) {

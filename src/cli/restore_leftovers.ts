@@ -18,7 +18,7 @@ import type { RestoreResult } from '../operations/restore.ts';
 import { describeRollback, planRollback, rollBack } from '../operations/rollback.ts';
 import { type ResolvedTarget, resolveConnection } from '../postgres/connection.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
-import { confirm } from './confirm.ts';
+import { answerFor, confirm } from './confirm.ts';
 
 /** The flags that say what to restore: they have no part in this. */
 const restoringFlags = [
@@ -81,7 +81,7 @@ async function ask({ context, flags, world }: Invocation, asked: Asked): Promise
     for (const line of lines) context.log.step(line);
     return;
   }
-  const answer = context.config.settings.environment === 'production' ? database : 'yes';
+  const answer = answerFor(context.config.settings.environment, database);
   await confirm({ plan: lines, question, answer, flag: '--force', world });
 }
 
@@ -96,11 +96,16 @@ function shellWord(text: string): string {
   return /^[\w./:@%+=-]+$/.test(text) ? text : shellQuote(text);
 }
 
+/** A flag and its value: in one word where the value would be taken for a flag. */
+function flagWord(flag: string, value: string): string {
+  return `${flag}${value.startsWith('-') ? '=' : ' '}${shellWord(value)}`;
+}
+
 /** The flags that say which server, as they were given. */
 function serverFlags(flags: Flags): string[] {
   return ['config', 'env-file', 'host', 'port', 'username'].flatMap((name) => {
     const value = flags[name];
-    return typeof value === 'string' ? [`--${name}`, value] : [];
+    return typeof value === 'string' ? [flagWord(`--${name}`, value)] : [];
   });
 }
 
@@ -112,9 +117,15 @@ function typed(
   database: string,
 ): string {
   const isSame = named !== undefined && server.database === database;
-  const other = named === undefined || isSame ? [] : ['--target-database', database];
-  const words = [flag, redactPasswords(named ?? database), ...other, ...serverFlags(flags)];
-  return `restore_backup.ts ${words.map(shellWord).join(' ')}`;
+  const other = named === undefined || isSame ? [] : [flagWord('--target-database', database)];
+  const name = redactPasswords(named ?? database);
+  const words = [...other, ...serverFlags(flags)];
+  // The database is the value of --rollback, but an operand beside --drop-old.
+  const all =
+    flag === '--drop-old' && name.startsWith('-')
+      ? [flag, ...words, '--', shellWord(name)]
+      : [flagWord(flag, name), ...words];
+  return ['scripts/restore_backup.ts', ...all].join(' ');
 }
 
 async function rollback(invocation: Invocation, named: string): Promise<CommandResult> {

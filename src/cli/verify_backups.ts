@@ -28,7 +28,7 @@ async function chooseEntries(
   const ways = [operands.length > 0, latest !== undefined, flags.all === true];
   if (ways.filter(Boolean).length !== 1) {
     throw new HoldfastError('USAGE', 'name labels, or take --latest or --all: one of the three', {
-      hint: 'For example: verify_backups.ts --latest mastertrade.',
+      hint: 'For example: scripts/verify_backups.ts --latest mastertrade.',
     });
   }
   if (flags.all === true) {
@@ -122,7 +122,7 @@ export async function verifyCommand(invocation: Invocation): Promise<CommandResu
   }
   if (results.length === 0) {
     throw new HoldfastError('BACKUP_NOT_FOUND', 'there are no backups to verify', {
-      hint: 'Take one: backup_full.ts.',
+      hint: 'Take one: scripts/backup_full.ts.',
     });
   }
   const damaged = results.filter(({ ok }) => !ok).length;

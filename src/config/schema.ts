@@ -198,8 +198,8 @@ export const generalTable = {
     env: ['ENVIRONMENT'],
     default: null,
     description:
-      "What kind of system this is. With `production` a restore always wants the database's name " +
-      'typed, or `--force`.',
+      'What kind of system this is. With `production` or `prod` a restore always wants the ' +
+      "database's name typed, or `--force`.",
     example: 'production',
   },
   retention_days: {

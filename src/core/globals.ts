@@ -50,7 +50,9 @@ const tokenPattern =
 
 function damaged(): HoldfastError {
   return new HoldfastError('DAMAGED', 'the roles of the backup end inside a statement', {
-    hint: 'Verify the backup with verify_backups.ts, and restore another one if it is damaged.',
+    hint:
+      'Verify the backup with scripts/verify_backups.ts, and restore another one if it is ' +
+      'damaged.',
   });
 }
 

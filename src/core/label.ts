@@ -82,7 +82,7 @@ export function requireLabel(text: string): Label {
   const label = parseLabel(text);
   if (label === null) {
     throw new HoldfastError('USAGE', `${JSON.stringify(text)} is not a backup's label`, {
-      hint: 'A label looks like 20261121T020000Z-daily-k3f9; list_backups.ts shows them.',
+      hint: 'A label looks like 20261121T020000Z-daily-k3f9; scripts/list_backups.ts shows them.',
     });
   }
   return label;

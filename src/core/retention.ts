@@ -32,8 +32,11 @@ export interface RetentionBackup {
   readonly label: string;
   readonly tier: Tier;
   readonly startedAt: Date;
-  /** `good`: read back when it was taken, and no check has found it damaged since. */
-  readonly health: 'good' | 'damaged';
+  /**
+   * `good`: read back when it was taken or verified later, and not found damaged since; `unread`:
+   * nobody has looked yet (`--read-back none`), so that it takes no other one's place.
+   */
+  readonly health: 'good' | 'unread' | 'damaged';
 }
 
 /** What becomes of one backup, with the reason in words. */
@@ -111,11 +114,18 @@ function decideDamaged(backup: RetentionBackup, rule: TierRule, now: Date, young
   return remove(`damaged, ${old}, and a younger good backup stays`);
 }
 
+/** Also of one that was never read back: it goes by the same rule, and counts for no other one. */
 function decideGood(backup: RetentionBackup, rule: TierRule, now: Date, younger: Younger) {
   const { tier } = backup;
   const old = oldText(backup, now);
   const inTier = younger.byTier.get(tier) ?? 0;
-  if (younger.total === 0) return keep('the youngest good backup of the database');
+  if (younger.total === 0) {
+    return keep(
+      backup.health === 'good'
+        ? 'the youngest good backup of the database'
+        : 'never read back, and no younger good backup of the database stays',
+    );
+  }
   if (ageDays(backup, now) <= rule.days) {
     return keep(`${old}, kept for ${formatCount(rule.days, 'day')}`);
   }
@@ -187,8 +197,7 @@ export function planRetention<Backup extends RetentionBackup>(
     const verdict = decide(backup, policy, now, promises, { byTier, total });
     decisions.push({ backup, ...verdict });
     // What is dated in the future says nothing about what is young: it stays and does not count.
-    if (verdict.action === 'remove' || backup.health === 'damaged' || isAhead(backup, now))
-      continue;
+    if (verdict.action === 'remove' || backup.health !== 'good' || isAhead(backup, now)) continue;
     byTier.set(backup.tier, (byTier.get(backup.tier) ?? 0) + 1);
     total += 1;
   }

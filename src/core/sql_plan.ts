@@ -11,7 +11,7 @@ export interface ByteRange {
 
 /** What is not for the new database. */
 export interface PlannedPiece extends ByteRange {
-  readonly kind: 'psql' | 'database' | 'setting';
+  readonly kind: 'psql' | 'database' | 'server' | 'setting';
   readonly line: number;
   /** `null` where it is long. */
   readonly text: string | null;
@@ -38,8 +38,8 @@ export interface SqlChoice<Section extends PlannedSection> {
   readonly sections: readonly Section[];
   /** What is not handed on: in order, none overlaps another. */
   readonly leftOut: readonly ByteRange[];
-  /** Of what is left out: the statements on the database itself. */
-  readonly ofDatabase: readonly PlannedPiece[];
+  /** Of what is left out: the statements on the database itself and on the whole server. */
+  readonly told: readonly PlannedPiece[];
 }
 
 /** How the text is handed to psql. */
@@ -107,8 +107,10 @@ export function chooseSql<Section extends PlannedSection>(
   return {
     sections: chosen,
     leftOut: [...inside, ...outside, ...between].toSorted((a, b) => a.start - b.start),
-    ofDatabase: [...inside, ...pieces.filter((piece) => !isChosen(piece))].filter(
-      ({ kind, text }) => kind === 'database' && names(text, database) && !isCreation(text),
+    told: [...inside, ...pieces.filter((piece) => !isChosen(piece))].filter(
+      (piece) =>
+        (piece.kind === 'server' && isChosen(piece)) ||
+        (piece.kind === 'database' && names(piece.text, database) && !isCreation(piece.text)),
     ),
   };
 }
@@ -120,7 +122,7 @@ function names(text: string | null, database: string | null): boolean {
 }
 
 function isCreation(text: string | null): boolean {
-  return text !== null && /^(?:CREATE|DROP) DATABASE /i.test(text);
+  return text !== null && /^CREATE DATABASE /i.test(text);
 }
 
 function requireContent(chosen: readonly PlannedSection[]): void {

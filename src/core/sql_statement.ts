@@ -4,12 +4,13 @@
 export type StatementKind =
   /** Makes, changes or removes a database itself, not what is in it. */
   | 'database'
+  /** Is about the whole server: its roles and who is a member of which, tablespaces, settings. */
+  | 'server'
   /** COPY … FROM stdin: rows follow. */
   | 'copy'
   | 'insert'
   | 'create table'
   | 'create'
-  | 'create role'
   /** Brings a role's name: an owner, or who is granted something. */
   | 'role'
   | 'setting'
@@ -32,12 +33,22 @@ const databaseStatements: readonly RegExp[] = [
   /^alter (?:role|user) (?:\S+ )?in database /,
 ];
 
+const serverStatements: readonly RegExp[] = [
+  /^(?:create|alter|drop) (?:role|group|tablespace) /,
+  /^(?:create|alter|drop) user (?!mapping )/,
+  /^alter system /,
+  /^(?:comment|grant|revoke|security) (?:.* )?on (?:role|tablespace|parameter) /,
+  // A membership: privileges are granted ON something.
+  /^(?:grant|revoke) (?!.* on )/,
+  /^(?:drop|reassign) owned /,
+];
+
 /**
  * @param words as {@link ../postgres/sql_lexer.ts} tells them: in lower case, outside of
  *   parentheses, `""` for a quoted name
  */
 export function statementKind(words: readonly string[]): StatementKind {
-  const [first, second] = words;
+  const [first] = words;
   if (first === 'insert') return 'insert';
   if (first === 'copy') {
     const isIn = words.some((word, at) => word === 'from' && words[at + 1] === 'stdin');
@@ -45,9 +56,9 @@ export function statementKind(words: readonly string[]): StatementKind {
   }
   const head = `${words.join(' ')} `;
   if (databaseStatements.some((pattern) => pattern.test(head))) return 'database';
+  if (serverStatements.some((pattern) => pattern.test(head))) return 'server';
   if (first === 'create') {
-    if (/^create (?:(?:unlogged|foreign) )?table /.test(head)) return 'create table';
-    return second === 'role' || second === 'user' || second === 'group' ? 'create role' : 'create';
+    return /^create (?:(?:unlogged|foreign) )?table /.test(head) ? 'create table' : 'create';
   }
   if (first === 'alter' || first === 'grant' || first === 'revoke') return 'role';
   return first === 'set' ? 'setting' : 'other';
@@ -81,14 +92,6 @@ export function neededRole(text: string): string | null {
     return nobody.has(role) && !found.startsWith('"') ? null : role;
   }
   return null;
-}
-
-const createRole = new RegExp(`^CREATE (?:ROLE|USER|GROUP) ${name}`, 'i');
-
-/** The role that a statement creates, or `null`. */
-export function createdRole(text: string): string | null {
-  const found = createRole.exec(text)?.[1];
-  return found === undefined ? null : identifierName(found);
 }
 
 const createDatabase = new RegExp(`^CREATE DATABASE ${name}\\s*(.*)$`, 'is');

@@ -119,8 +119,8 @@ export async function chooseTargets(
   if (names.length === 0) {
     throw new HoldfastError('USAGE', 'no database is named', {
       hint:
-        'Name one (backup_full.ts mastertrade), take --all, set PGDATABASE, or list databases ' +
-        'in holdfast.yaml.',
+        'Name one (scripts/backup_full.ts mastertrade), take --all, set PGDATABASE, or list ' +
+        'databases in holdfast.yaml.',
     });
   }
   const resolved: ResolvedTarget[] = [];

@@ -9,7 +9,7 @@ import type { Finding } from '../core/doctor.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { parseLabel } from '../core/label.ts';
 import { shellQuote } from '../core/quote.ts';
-import { formatAge, formatBytes } from '../core/units.ts';
+import { formatAge, formatBytes, formatCount } from '../core/units.ts';
 import { partialSuffix } from '../process/durable.ts';
 import { freeBytesAt, inspectTree, nearestExisting } from '../process/file_facts.ts';
 import { findUserById } from '../process/user.ts';
@@ -20,8 +20,8 @@ import { attempt, finding } from './doctor_finding.ts';
 export interface RepositoryFacts {
   readonly findings: readonly Finding[];
   readonly freeBytes: number | null;
-  /** Empty where there is no repository, or none that can be read. */
-  readonly entries: readonly CatalogEntry[];
+  /** Empty where there is no repository; `null` where it cannot be read. */
+  readonly entries: readonly CatalogEntry[] | null;
 }
 
 /** So many files and folders are looked at for their owners and modes. */
@@ -34,7 +34,7 @@ function userName(uid: number): string {
 }
 
 /** There is none yet: whether the first backup can make it. */
-async function missingFindings(root: string): Promise<Finding[]> {
+async function missingFindings(context: Context, root: string): Promise<Finding[]> {
   const about = { check: 'repository', subject: root } as const;
   const above = await nearestExisting(root);
   const mayCreate = await access(above, constants.W_OK | constants.X_OK).then(
@@ -44,7 +44,10 @@ async function missingFindings(root: string): Promise<Finding[]> {
   const uid = process.geteuid?.() ?? 0;
   if (mayCreate) {
     const message = 'there is no repository yet: the first backup creates it';
-    return [finding(about, 'note', message, 'scripts/backup_full.ts DATABASE')];
+    const { databases, connection } = context.config.settings;
+    const hasNames = Object.keys(databases).length > 0 || connection.dbname !== null;
+    const mend = `scripts/backup_full.ts${hasNames ? '' : ' --all'}`;
+    return [finding(about, 'note', message, mend)];
   }
   return [
     finding(
@@ -62,16 +65,21 @@ async function ownershipFindings(root: string): Promise<Finding[]> {
   const { uid: owner } = await stat(root);
   const uid = process.geteuid?.() ?? owner;
   const findings: Finding[] = [];
-  const mayWrite = await access(root, constants.W_OK | constants.X_OK).then(
-    () => true,
-    () => false,
+  const refusal = await access(root, constants.W_OK | constants.X_OK).then(
+    () => null,
+    (error: NodeJS.ErrnoException) => error.code ?? 'refused',
   );
-  if (uid !== owner) {
+  const mayWrite = refusal === null;
+  if (refusal === 'EROFS') {
+    const message = 'its file system is read-only, maybe since an error of the disk: see dmesg';
+    const where = `"$(findmnt --noheadings --output TARGET --target ${shellQuote(root)})"`;
+    findings.push(finding(about, 'problem', message, `sudo mount -o remount,rw ${where}`));
+  } else if (uid !== owner) {
     const message = `it belongs to ${userName(owner)}, and this is ${userName(uid)}`;
     const mend = `sudo -u ${shellQuote(userName(owner))} scripts/doctor.ts`;
     findings.push(finding(about, mayWrite ? 'warning' : 'problem', message, mend));
   } else if (!mayWrite) {
-    const message = 'it cannot be written: its mode, or a file system that is read-only';
+    const message = 'it cannot be written: its mode';
     findings.push(finding(about, 'problem', message, `chmod u+rwx ${shellQuote(root)}`));
   }
   const tree = await inspectTree(root, owner, entriesMax);
@@ -128,9 +136,10 @@ async function backupFindings(
   const about = { check: 'backups', subject: root } as const;
   const findings: Finding[] = [];
   const damaged = entries.filter((each) => each.problem !== null || each.check?.kind === 'damaged');
-  for (const { folder } of damaged.slice(0, 10)) {
+  for (const { folder, label } of damaged.slice(0, 10)) {
     const message = `${folder} is damaged`;
-    findings.push(finding(about, 'warning', message, 'scripts/verify_backups.ts --all'));
+    const which = parseLabel(label) === null ? '--all' : label;
+    findings.push(finding(about, 'warning', message, `scripts/verify_backups.ts ${which}`));
   }
   const latestMs = context.clock().getTime() + futureSecondsMax * 1000;
   const future = entries.filter(
@@ -141,7 +150,11 @@ async function backupFindings(
     findings.push(finding(about, 'warning', message, 'timedatectl set-ntp true'));
   }
   findings.push(
-    finding(about, 'ok', `${entries.length} backups, ${damaged.length} of them damaged`),
+    finding(
+      about,
+      'ok',
+      `${formatCount(entries.length, 'backup')}, ${damaged.length} of them damaged`,
+    ),
   );
   return findings;
 }
@@ -151,7 +164,7 @@ export async function examineRepository(context: Context): Promise<RepositoryFac
   const root = context.config.settings.backup_dir;
   const about = { check: 'repository', subject: root } as const;
   const findings: Finding[] = [];
-  let entries: readonly CatalogEntry[] = [];
+  let entries: readonly CatalogEntry[] | null = null;
   const add = async (work: () => Promise<readonly Finding[]>) => {
     findings.push(...(await attempt(context, about, work)));
   };
@@ -161,13 +174,17 @@ export async function examineRepository(context: Context): Promise<RepositoryFac
       repository = await openRepository(root, { create: false, now: context.clock() });
     } catch (error) {
       const isMissing = error instanceof HoldfastError && error.code === 'BACKUP_NOT_FOUND';
-      if (isMissing) return missingFindings(root);
+      if (isMissing) {
+        entries = [];
+        return missingFindings(context, root);
+      }
       throw error;
     }
     await add(() => leftoverFindings(context, repository));
     await add(async () => {
-      entries = await createCatalog(repository.storage).listBackups();
-      return backupFindings(context, root, entries);
+      const listed = await createCatalog(repository.storage).listBackups();
+      entries = listed;
+      return backupFindings(context, root, listed);
     });
     return [];
   });

@@ -19,16 +19,16 @@ export interface SpaceNeed {
   readonly storedBytes: number;
 }
 
-/** The backups of a database, oldest first. */
+/** The backups of a database, oldest first; `null` where the repository cannot be read. */
 function backupsOf(
   context: Context,
   { server, repository }: Known,
   database: string,
-): CatalogEntry[] {
+): CatalogEntry[] | null {
   const cluster = context.config.settings.cluster ?? server.system_identifier;
-  return repository.entries.filter(
-    (each) => each.cluster === cluster && each.database === database,
-  );
+  const { entries } = repository;
+  if (entries === null) return null;
+  return entries.filter((each) => each.cluster === cluster && each.database === database);
 }
 
 function lastBackupFinding(context: Context, subject: string, last: CatalogEntry | null): Finding {
@@ -78,9 +78,10 @@ export async function examineSpace(
     [],
     { doing: 'reading the size of the database' },
   );
-  const last = backupsOf(context, known, name).findLast(({ manifest }) => manifest !== null);
+  const backups = backupsOf(context, known, name);
+  const last = backups?.findLast(({ manifest }) => manifest !== null);
   const estimate = estimateSize(Number(bytes), last?.manifest ?? null);
-  const findings = [lastBackupFinding(context, subject, last ?? null)];
+  const findings = backups === null ? [] : [lastBackupFinding(context, subject, last ?? null)];
   const { freeBytes } = known.repository;
   const backup = await attempt(context, about, async () => {
     const tight = checkSpace(estimate, freeBytes, settings.min_disk_space_gb * 1e9);

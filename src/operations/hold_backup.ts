@@ -19,7 +19,7 @@ export function holdBackup<T>(
   return whileReading(stateDir, label, async () => {
     if ((await storage.children(folder)).length === 0) {
       throw new HoldfastError('BACKUP_NOT_FOUND', `the backup ${label} was removed just now`, {
-        hint: 'list_backups.ts shows those that are there.',
+        hint: 'scripts/list_backups.ts shows those that are there.',
       });
     }
     return work();

@@ -69,9 +69,15 @@ interface Known {
   readonly problem: string | null;
 }
 
+/** What a backup's manifest and its latest check say of it. */
+function healthOf({ manifest, check }: CatalogEntry): PrunableBackup['health'] {
+  if (manifest === null || check?.kind === 'damaged') return 'damaged';
+  return manifest.read_back.depth === 'none' && check === null ? 'unread' : 'good';
+}
+
 /** What is known of a backup by its manifest and its checks alone. */
 function knownOf(entry: CatalogEntry): Known[] {
-  const { manifest, check, problem, cluster, database, folder } = entry;
+  const { manifest, problem, cluster, database, folder } = entry;
   const label = parseLabel(entry.label);
   // What has another name than a label is no backup of ours: it is told as foreign.
   if (label === null) return [];
@@ -81,7 +87,7 @@ function knownOf(entry: CatalogEntry): Known[] {
     label: text,
     tier,
     startedAt,
-    health: manifest !== null && check?.kind !== 'damaged' ? 'good' : 'damaged',
+    health: healthOf(entry),
     bytes: manifest === null ? null : totalBytes(manifest, 'stored'),
     fingerprint: fingerprintOf(entry),
   };

@@ -103,9 +103,20 @@ async function lookAround(
   };
 }
 
-/** @throws HoldfastError NO_SPACE when both databases do not fit */
-function requireBeside({ request, server }: RestoreWork): void {
+/**
+ * @throws HoldfastError DATABASE_PRIVILEGE when the swap would be refused, after all the work;
+ *   NO_SPACE when both databases do not fit
+ */
+function requireBeside({ request, server, old, parameters }: RestoreWork): void {
   if (request.inPlace === true) return;
+  if (old !== null && !old.mayDrop) {
+    const [role, name] = [parameters.user, request.targetDatabase].map((text) =>
+      JSON.stringify(text),
+    );
+    throw new HoldfastError('DATABASE_PRIVILEGE', `role ${role} may not rename database ${name}`, {
+      hint: 'Restore as its owner or as a superuser (--username, PGUSER).',
+    });
+  }
   requireSpace(request.source.manifest?.database_bytes ?? null, server.freeBytes);
 }
 

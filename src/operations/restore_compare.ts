@@ -11,6 +11,7 @@ import {
 import { type Difference, describeDifference, shownTable } from '../core/compare_content.ts';
 import { HoldfastError } from '../core/errors.ts';
 import type { Manifest } from '../core/manifest.ts';
+import { formatCount } from '../core/units.ts';
 import { countRelations } from '../postgres/facts.ts';
 import { queryOne, queryRows } from '../postgres/query.ts';
 
@@ -121,7 +122,7 @@ async function countableTables(
     notes.push(`${shownTable(table)} was not counted: its row security hides rows from this role`);
     return false;
   });
-  if (untold > 0) notes.push(`${untold} tables were not counted: their names are not ASCII`);
+  if (untold > 0) notes.push(`${formatCount(untold, 'table')} not counted: the name is not ASCII`);
   return { countable, notes };
 }
 

@@ -7,6 +7,7 @@
 import type { Client } from 'pg';
 import { toHoldfastError } from '../core/errors.ts';
 import { type ConnectionParameters, withDatabase } from '../postgres/connection.ts';
+import type { WriteGuard } from '../postgres/put_aside.ts';
 import { execute, queryOne, queryRows } from '../postgres/query.ts';
 import { sqlState } from '../postgres/server_error.ts';
 import type { Context } from './context.ts';
@@ -21,6 +22,8 @@ const lookMs = 250;
 export interface Fence {
   /** Why writers could not be kept out, or `null`. */
   readonly problem: string | null;
+  /** The session whose locks it is; `null` where there is a problem. */
+  readonly guard: WriteGuard | null;
   /** Lets writers in again. Harmless when the database is gone. */
   remove(): Promise<void>;
 }
@@ -124,10 +127,10 @@ export async function raiseFence(
     const { pid } = await queryOne<{ pid: number }>(inside, 'SELECT pg_backend_pid() AS pid');
     await lockTables(inside, second, pid);
     stop = repeatedly(() => queryRows(second, endExclusiveSql, [database.oid]));
-    return { problem: null, remove };
+    return { problem: null, guard: { pid, release: remove }, remove };
   } catch (error) {
     await remove();
     context.signal.throwIfAborted();
-    return { problem: toHoldfastError(error).message, remove };
+    return { problem: toHoldfastError(error).message, guard: null, remove };
   }
 }

@@ -3,6 +3,7 @@
 import type { Client } from 'pg';
 import { detachSubscriptionsQuery } from '../core/database_sql.ts';
 import { type ErrorCode, HoldfastError, toHoldfastError } from '../core/errors.ts';
+import { formatCount } from '../core/units.ts';
 import { type ConnectionParameters, connect } from '../postgres/connection.ts';
 import { execute, queryRows } from '../postgres/query.ts';
 import { type Comparison, compareRestored, isTellable, requireEqual } from './restore_compare.ts';
@@ -65,7 +66,9 @@ async function compare(
     requireEqual(comparison);
     const what = request.compare === 'content' ? 'the content of ' : '';
     const { tables, rows } = comparison;
-    context.log.step(`compared: ${what}${tables} tables, ${rows} rows, all equal`);
+    context.log.step(
+      `compared: ${what}${formatCount(tables, 'table')}, ${formatCount(rows, 'row')}, all equal`,
+    );
     return { comparison, difference: null };
   } catch (error) {
     const isKept = error instanceof HoldfastError && keptCodes.includes(error.code);

@@ -11,11 +11,13 @@ import { shellQuote } from '../core/quote.ts';
 import { formatBytes } from '../core/units.ts';
 import { type DatabaseName, databaseOid, dropDatabaseChecked } from '../postgres/admin.ts';
 import { type ResolvedTarget, withDatabase } from '../postgres/connection.ts';
+import { putAside, type WriteGuard } from '../postgres/put_aside.ts';
 import { execute, queryOne } from '../postgres/query.ts';
 import { sqlState } from '../postgres/server_error.ts';
 import { backupFull } from './backup_full.ts';
 import { checkSpace } from './backup_space.ts';
 import type { RepositoryContext } from './context.ts';
+import { openMore } from './open_database.ts';
 import { recordFailure, recordSuccess } from './record_status.ts';
 import { dropFailed } from './restore_cleanup.ts';
 import { raiseFence } from './restore_fence.ts';
@@ -235,16 +237,46 @@ export interface MadeRoom {
   readonly safety: SafetyBackup | null;
 }
 
+/** How long it may take to get the old database to oneself. */
+const putAsideTimeoutMs = 60_000;
+
+/**
+ * Puts the old database aside, under a name that no client knows, and drops it there: nobody can
+ * write into it between the safety backup and its end. If it cannot be dropped it comes back.
+ */
+async function dropAside(work: RestoreWork, oid: number, guard: WriteGuard | null): Promise<void> {
+  const { admin, beforeName: newName, context, parameters, request } = work;
+  const name = request.targetDatabase;
+  const second = await openMore(context, parameters, 'holdfast restore');
+  try {
+    const { signal } = context;
+    const timeoutMs = putAsideTimeoutMs;
+    await putAside({ admin, second, name, oid, newName, guard, timeoutMs, signal });
+    try {
+      await dropDatabaseChecked(admin, newName, oid, { force: true });
+    } catch (error) {
+      const back = { name: newName, oid, newName: name, guard: null };
+      await putAside({ admin, second, timeoutMs, signal, ...back }).catch(() => undefined);
+      throw error;
+    }
+  } finally {
+    await second.end();
+  }
+}
+
 async function dropOld(
   work: RestoreWork,
   old: OldDatabase,
   safety: SafetyBackup | null,
+  guard: WriteGuard | null,
 ): Promise<void> {
   const { admin, request } = work;
   try {
     const now = await lookAgain(work, old);
     if (work.context.signal.aborted) throw work.context.signal.reason;
-    await dropDatabaseChecked(admin, request.targetDatabase, now.oid, { force: true });
+    // One that a broken DROP DATABASE has left can only be dropped.
+    if (now.isInvalid) await dropDatabaseChecked(admin, request.targetDatabase, now.oid);
+    else await dropAside(work, now.oid, guard);
   } catch (error) {
     if (safety === null || (await isStillWhole(work, old.oid)) === true) throw error;
     throw tellSafety(work, safety, error);
@@ -264,7 +296,7 @@ export async function makeRoom(work: RestoreWork, created: DatabaseName): Promis
   const name = request.targetDatabase;
   try {
     if (old.isInvalid) {
-      await dropOld(work, old, null);
+      await dropOld(work, old, null, null);
       return { work: { ...work, old: null }, safety: null };
     }
     const fence = await raiseFence(context, parameters, { name, oid: old.oid });
@@ -275,7 +307,7 @@ export async function makeRoom(work: RestoreWork, created: DatabaseName): Promis
       }
       const safety = await takeSafetyBackup(work);
       context.log.step(`dropping ${JSON.stringify(name)}`);
-      await dropOld(work, old, safety);
+      await dropOld(work, old, safety, fence.guard);
       return { work: { ...work, old: null }, safety };
     } finally {
       await fence.remove();

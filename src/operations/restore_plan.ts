@@ -57,7 +57,8 @@ function describeBackup(plan: RestorePlan): string {
     const age = plan.age_seconds === null ? '' : ` (${formatAge(plan.age_seconds)} old)`;
     parts.push(`taken ${plan.taken_at}${age}`);
   }
-  if (plan.tables !== null) parts.push(`${plan.tables} tables, ${plan.rows ?? 0} rows`);
+  if (plan.tables !== null)
+    parts.push(`${formatCount(plan.tables, 'table')}, ${formatCount(plan.rows ?? 0, 'row')}`);
   if (plan.dump_bytes !== null) parts.push(`a dump of ${formatBytes(plan.dump_bytes)}`);
   if (plan.database_bytes !== null) parts.push(`${formatBytes(plan.database_bytes)} on the server`);
   return parts.join(', ');

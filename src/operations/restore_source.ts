@@ -9,6 +9,7 @@ import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { parseLabel, type Tier } from '../core/label.ts';
 import { type Manifest, manifestName } from '../core/manifest.ts';
 import { parseManifest } from '../core/manifest_codec.ts';
+import { shellQuote } from '../core/quote.ts';
 import { openStorage } from '../storage/open.ts';
 import type { Storage } from '../storage/storage.ts';
 import type { BackupSource, SourceFile } from './backup_source.ts';
@@ -107,7 +108,9 @@ export async function labelSource(
   if (database !== undefined && entry.database !== database) {
     const [has, wants] = [JSON.stringify(entry.database), JSON.stringify(database)];
     throw new HoldfastError('BACKUP_NOT_FOUND', `${label} is a backup of ${has}, not of ${wants}`, {
-      hint: `To restore it under that name write: --target-database ${wants}.`,
+      hint:
+        'To restore it under that name write: ' +
+        `scripts/restore_backup.ts ${label} --target-database=${shellQuote(database)}`,
     });
   }
   return entrySource(context, entry);
@@ -167,7 +170,7 @@ async function look(path: string, absolute: string): Promise<Stats> {
     throw new HoldfastError(
       'BACKUP_NOT_FOUND',
       `${JSON.stringify(path)} is neither a label nor a file`,
-      { hint: 'list_backups.ts shows the labels.', cause: error },
+      { hint: 'scripts/list_backups.ts shows the labels.', cause: error },
     );
   }
 }

@@ -93,10 +93,7 @@ async function requireRoles(admin: Client, sections: readonly SqlSection[]): Pro
     admin,
     'SELECT rolname AS name FROM pg_catalog.pg_roles',
   );
-  const known = new Set([
-    ...rows.map(({ name }) => name),
-    ...sections.flatMap(({ createdRoles }) => [...createdRoles]),
-  ]);
+  const known = new Set(rows.map(({ name }) => name));
   const missing = new Map(
     sections.flatMap(({ roles }) => [...roles]).filter(([role]) => !known.has(role)),
   );
@@ -117,13 +114,13 @@ async function requireRoles(admin: Client, sections: readonly SqlSection[]): Pro
 }
 
 function describeLeftOut(choice: SqlChoice<SqlSection>): string[] {
-  const { ofDatabase } = choice;
-  const told = ofDatabase.slice(0, toldMax).map(({ line, text }) => {
+  const told = choice.told.slice(0, toldMax).map(({ kind, line, text }) => {
     const shown = text === null ? 'a long statement' : `${text.slice(0, toldLength)};`;
-    return `line ${line} is about the database itself, and was left out: ${printableText(shown)}`;
+    const about = kind === 'server' ? 'the whole server' : 'the database itself';
+    return `line ${line} is about ${about}, and was left out: ${printableText(shown)}`;
   });
-  const more = ofDatabase.length - told.length;
-  return more > 0 ? [...told, `${more} more statements on the database were left out`] : told;
+  const more = choice.told.length - told.length;
+  return more > 0 ? [...told, `${more} more statements like it were left out`] : told;
 }
 
 /**

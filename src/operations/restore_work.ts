@@ -38,8 +38,8 @@ export interface RestoreWork {
   readonly server: RestoreServer;
   readonly old: OldDatabase | null;
   /**
-   * What the new database is to carry itself: what the manifest says; for a file that has none, what
-   * the database that it replaces carries.
+   * What the new database is to carry itself: what the manifest says; for a file that has none,
+   * what the database that it replaces carries.
    */
   readonly carried: DatabaseProperties | null;
   /** pg_restore; psql for SQL as text. */

@@ -44,6 +44,13 @@ function aboutAuthentication(message: string, parameters: ConnectionParameters):
       hint: 'Add a line for this role, database and host to pg_hba.conf on the server.',
     };
   }
+  if (/pg_hba\.conf rejects/.test(message)) {
+    // No password helps: the first line that fits says reject.
+    return {
+      code,
+      hint: 'A line with reject in pg_hba.conf on the server fits: put another one above it.',
+    };
+  }
   if (passwordFrom === null) {
     return {
       code,

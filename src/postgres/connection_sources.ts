@@ -60,7 +60,24 @@ function fromEntry(entry: DatabaseEntry, key: string, warnings: string[]): Map<s
   return given;
 }
 
-/** What the target itself says; it beats everything else. */
+/**
+ * Flags beat the files, an entry of them too: who says --host means it. What the entry says of its
+ * own server, its password among it, then does not go to another one.
+ */
+function applyFlags(config: Config, given: Map<string, Given>): void {
+  for (const name of ['host', 'port', 'user'] as const) {
+    const value = config.settings.connection[name];
+    const source = config.sources.get(`connection.${name}`);
+    if (source?.origin !== 'flag' || value === null) continue;
+    const text = textOf(value);
+    if (given.get(name)?.text === text) continue;
+    if (name === 'host') for (const other of [...serverNames, 'port']) given.delete(other);
+    given.delete('password');
+    given.set(name, { text, from: source.name });
+  }
+}
+
+/** What the target itself says; but for a flag it beats everything else. */
 export function readTarget(
   config: Config,
   target: string | undefined,
@@ -69,7 +86,11 @@ export function readTarget(
   const { databases } = config.settings;
   if (target === undefined) return { given: new Map(), key: null };
   const entry = Object.hasOwn(databases, target) ? databases[target] : undefined;
-  if (entry !== undefined) return { given: fromEntry(entry, target, warnings), key: target };
+  if (entry !== undefined) {
+    const given = fromEntry(entry, target, warnings);
+    applyFlags(config, given);
+    return { given, key: target };
+  }
   if (looksLikeUrl(target)) return { given: fromUrl(target, 'the URL', warnings), key: null };
   return { given: new Map([['dbname', { text: target, from: 'the target' }]]), key: null };
 }

@@ -56,6 +56,15 @@ function describeRowSecurity(failure: ProgramFailure): Described {
   return { code: 'DATABASE_PRIVILEGE', hint };
 }
 
+/** Objects are given back to their owners: only their members may do that. */
+function describeOwnership({ stderr, role }: ProgramFailure): Described {
+  const owner = /(?:member of role|SET ROLE) "(.*)"/.exec(stderr)?.[1] ?? '';
+  const member = role === undefined ? '<role>' : quoteIdentifier(role);
+  const grant = `GRANT ${quoteIdentifier(owner)} TO ${member};`;
+  const hint = `Restore as a superuser (--username, PGUSER), or as a superuser: ${grant}`;
+  return { code: 'DATABASE_PRIVILEGE', hint };
+}
+
 type Rule = readonly [pattern: RegExp, describe: (failure: ProgramFailure) => Described | null];
 
 function fixed(code: ErrorCode, hint: string): Rule[1] {
@@ -122,6 +131,7 @@ const rules: readonly Rule[] = [
       'Check that the server runs there and that PGHOST and PGPORT are right.',
     ),
   ],
+  [/must be (?:member of role|able to SET ROLE) "/, describeOwnership],
   [
     /must be (superuser|owner)|permission denied to /,
     fixed('DATABASE_PRIVILEGE', 'Connect as a role that may do this, such as a superuser.'),

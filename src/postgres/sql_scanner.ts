@@ -7,7 +7,6 @@ import {
   type CreatedDatabase,
   connectedDatabase,
   createdDatabase,
-  createdRole,
   isCommand,
   isNeedless,
   neededRole,
@@ -19,7 +18,7 @@ import { type MetaCommand, type SqlEnd, type SqlEvents, SqlLexer } from './sql_l
 /** Bytes of the text that are not for the new database. */
 export interface SqlPiece {
   /** For psql itself, of the database as a whole, or a setting of newer servers. */
-  readonly kind: 'psql' | 'database' | 'setting';
+  readonly kind: 'psql' | 'database' | 'server' | 'setting';
   readonly line: number;
   readonly start: number;
   readonly end: number;
@@ -44,7 +43,6 @@ export interface SqlSection {
   inserts: number;
   /** Roles that it needs, each with the first line that does. */
   readonly roles: Map<string, number>;
-  readonly createdRoles: Set<string>;
 }
 
 /** Why a text cannot be restored. */
@@ -103,7 +101,6 @@ function newSection(database: string | null, start: number): SqlSection {
     rows: 0,
     inserts: 0,
     roles: new Map(),
-    createdRoles: new Set(),
   };
 }
 
@@ -140,13 +137,17 @@ class Reading implements SqlEvents {
       if (created !== null && this.databases.length < rememberedMax) this.databases.push(created);
       return false;
     }
+    if (kind === 'server') {
+      this.cutOut({ kind, line, start, end, text });
+      return false;
+    }
     section.statements += 1;
     if (kind === 'insert') section.inserts += 1;
     else if (kind === 'copy') section.copies += 1;
     else if (kind === 'create table') section.createdTables += 1;
     else if (kind === 'create') section.created += 1;
     else if (kind === 'setting') this.#setting(statement);
-    else if (text !== null) this.#roles(kind, text, line);
+    else if (kind === 'role' && text !== null) this.#role(text, line);
     return kind === 'copy';
   }
 
@@ -162,16 +163,11 @@ class Reading implements SqlEvents {
     if (setting === 'client_encoding' && unsafeEncoding.test(text ?? '')) this.ambiguous(line);
   }
 
-  #roles(kind: string, text: string, line: number): void {
-    const { roles, createdRoles } = this.section;
-    if (kind === 'create role') {
-      const created = createdRole(text);
-      if (created !== null && createdRoles.size < rememberedMax) createdRoles.add(created);
-    } else if (kind === 'role') {
-      const role = neededRole(text);
-      const isNew = role !== null && !roles.has(role) && roles.size < rememberedMax;
-      if (isNew) roles.set(role, line);
-    }
+  #role(text: string, line: number): void {
+    const { roles } = this.section;
+    const role = neededRole(text);
+    const isNew = role !== null && !roles.has(role) && roles.size < rememberedMax;
+    if (isNew) roles.set(role, line);
   }
 
   meta({ text, line, start, end, isInside, isLast }: MetaCommand): void {

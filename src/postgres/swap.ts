@@ -23,6 +23,7 @@ import {
   serverVersionNum,
 } from './query.ts';
 import { sqlState } from './server_error.ts';
+import { type Stubborn, Terminator } from './terminator.ts';
 
 /** Which databases change places, and through which sessions. */
 export interface SwapOptions {
@@ -52,87 +53,7 @@ export interface SwapResult {
   readonly attempts: number;
 }
 
-const terminateIntervalMs = 50;
 const retryPauseMs = 100;
-
-/** A session that cannot be ended, and the server's words why. */
-interface Stubborn {
-  readonly role: string | null;
-  readonly applicationName: string;
-  readonly words: string;
-}
-
-/** Ends the sessions of databases, again and again, until it is told to stop. */
-class Terminator {
-  readonly #client: Queryable;
-  readonly #oids: readonly number[];
-  #stopped = false;
-  #cancelPid: number | null = null;
-  /** Why it ended by itself, or `null`. */
-  failure: unknown = null;
-  readonly #ended = new Set<number>();
-  readonly #stubborn = new Map<number, Stubborn>();
-
-  constructor(client: Queryable, oids: readonly number[]) {
-    this.#client = client;
-    this.#oids = oids;
-  }
-
-  get ended(): number {
-    return this.#ended.size;
-  }
-
-  get stubborn(): readonly Stubborn[] {
-    return [...this.#stubborn.values()];
-  }
-
-  /**
-   * One by one: a session that may not be ended must not save the others. Autovacuum's workers,
-   * which have no role, are ended by the server itself.
-   */
-  async #endAll(): Promise<void> {
-    const sessions = await queryRows<{ pid: number; role: string | null; application: string }>(
-      this.#client,
-      `SELECT pid, usename::text AS role, coalesce(application_name, '') AS application
-         FROM pg_stat_activity WHERE datid = ANY ($1::oid[]) AND usesysid IS NOT NULL`,
-      [this.#oids],
-    );
-    this.#stubborn.clear();
-    for (const { pid, role, application } of sessions) {
-      try {
-        await queryRows(this.#client, 'SELECT pg_terminate_backend($1)', [pid]);
-        this.#ended.add(pid);
-      } catch (error) {
-        if (sqlState(error) !== '42501') throw error;
-        const words = error instanceof Error ? error.message : String(error);
-        this.#stubborn.set(pid, { role, applicationName: application, words });
-      }
-    }
-  }
-
-  async run(): Promise<void> {
-    try {
-      while (!this.#stopped) {
-        const pid = this.#cancelPid;
-        this.#cancelPid = null;
-        if (pid !== null) await queryRows(this.#client, 'SELECT pg_cancel_backend($1)', [pid]);
-        await this.#endAll();
-        await sleep(terminateIntervalMs);
-      }
-    } catch (error) {
-      this.failure = error;
-    }
-  }
-
-  /** Breaks off the statement of another session, on the next turn. */
-  cancel(pid: number): void {
-    this.#cancelPid = pid;
-  }
-
-  stop(): void {
-    this.#stopped = true;
-  }
-}
 
 function swapError(
   options: SwapOptions,

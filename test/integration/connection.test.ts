@@ -39,6 +39,7 @@ async function installTls(): Promise<void> {
       'hostssl all tls_only 127.0.0.1/32 trust',
       'hostnossl all plain_only 127.0.0.1/32 trust',
       'host all with_password 127.0.0.1/32 scram-sha-256',
+      'host all rejected 127.0.0.1/32 reject',
       'host all no_privilege 127.0.0.1/32 trust',
       'host all postgres 127.0.0.1/32 trust',
       '',
@@ -355,6 +356,10 @@ describe('a connection that fails says where, in whose words, and what to do', (
     const hba = await failure(resolve({ ...tcp(), PGUSER: 'stranger' }, 'postgres'));
     expect(hba.code).toBe('DATABASE_AUTH');
     expect(hba.hint).toContain('pg_hba.conf');
+    const rejected = await failure(resolve({ ...tcp(), PGUSER: 'rejected' }, 'postgres'));
+    expect(rejected).toMatchObject({ code: 'DATABASE_AUTH' });
+    expect(rejected.hint).toContain('reject in pg_hba.conf');
+    expect(rejected.hint).not.toContain('password');
   });
 
   it('a certificate of another authority or name', async () => {

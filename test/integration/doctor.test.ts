@@ -61,7 +61,12 @@ describe('a database that is as it should be', () => {
     expect(await cluster.sql('SELECT oid, datname FROM pg_database ORDER BY 1')).toEqual(databases);
     await expect(stat(bench.repository)).rejects.toMatchObject({ code: 'ENOENT' });
     const report = await examine(bench, ['app']);
-    expect(of(report, 'repository')).toMatchObject([{ level: 'note', subject: bench.repository }]);
+    const mend = 'scripts/backup_full.ts --all';
+    expect(of(report, 'repository')).toMatchObject([
+      { level: 'note', subject: bench.repository, mend },
+    ]);
+    const named = await examine(bench, [], { PGDATABASE: 'app' });
+    expect(of(named, 'repository')).toMatchObject([{ mend: 'scripts/backup_full.ts' }]);
   });
 
   it('is one of all, and one that is wrong hides no other', async () => {
@@ -269,6 +274,10 @@ describe('the repository', () => {
     const messages = warnings.map(({ message }) => message).join('\n');
     expect(messages).toMatch(/20991231T000000Z-daily-aaaa is damaged/);
     expect(messages).toMatch(/20991231T000000Z-daily-aaaa is dated in the future/);
+    // What says what is wrong with it reads that one backup, not the whole repository.
+    expect(warnings.map(({ mend }) => mend)).toContain(
+      'scripts/verify_backups.ts 20991231T000000Z-daily-aaaa',
+    );
     await rm(future, { recursive: true });
   });
 
@@ -279,6 +288,8 @@ describe('the repository', () => {
     const report = await examine(bench, ['app'], { BACKUP_DIR: other });
     expect(of(report, 'repository', 'problem')).toHaveLength(1);
     expect(report.exit_status).toBe(7);
+    // Nobody can say which backups there are.
+    expect(of(report, 'backups')).toEqual([]);
   });
 
   it('may be too small for the next backup: the statement of the space', async () => {

@@ -71,7 +71,7 @@ describe('a database in SQL_ASCII', () => {
     expect(jsonOf(outcome)).toMatchObject({
       tables: 1,
       rows: 7,
-      warnings: ['1 tables were not counted: their names are not ASCII'],
+      warnings: ['1 table not counted: the name is not ASCII'],
     });
     const analyzed = await cluster.sql(
       `SELECT count(*)::int AS n FROM pg_class

@@ -102,6 +102,28 @@ describe('SQL of pg_dump', () => {
     expect(before).toMatchObject([{ owner: 'keeper', most: 17, comment: "the shop's" }]);
   });
 
+  it('leaves the server itself alone: roles, memberships, other databases', async () => {
+    const server = () =>
+      scene.cluster.sql(
+        `SELECT to_jsonb(r) - 'oid' AS fact FROM pg_authid AS r UNION ALL
+         SELECT to_jsonb(m) FROM pg_auth_members AS m UNION ALL
+         SELECT to_jsonb(datname) FROM pg_database WHERE datname = 'source' ORDER BY 1`,
+      );
+    const before = await server();
+    const path = await scene.write(
+      'server.sql',
+      'ALTER ROLE keeper SUPERUSER;\nCREATE ROLE another;\nGRANT pg_monitor TO keeper;\n' +
+        `DROP DATABASE source;\nALTER SYSTEM SET work_mem = '1MB';\n${scene.plain}`,
+    );
+    const outcome = await scene.restore([path, 'shop']);
+    await scene.expectRestored(outcome);
+    expect(await server()).toEqual(before);
+    expect(outcome.stderr).toContain(
+      'line 1 is about the whole server, and was left out: ALTER ROLE keeper SUPERUSER;',
+    );
+    expect(outcome.stderr).toContain('left out: DROP DATABASE source;');
+  });
+
   it('an odd name, with several jobs asked for', async () => {
     const path = await scene.write(`${oddName}.sql`, scene.plain);
     const outcome = await scene.restore([path, 'new "one" $(id)', '--jobs', '4']);
@@ -133,6 +155,8 @@ describe('SQL of pg_dump', () => {
     for (const flag of ['--verify-only', '--dry-run']) {
       const outcome = await scene.restore([path, 'shop', flag]);
       expect(outcome.status, outcome.stderr).toBe(0);
+      if (flag === '--verify-only') expect(outcome.stderr).toMatch(/is whole; no digests tell/);
+      expect(outcome.stderr).not.toContain('verified');
     }
     expect(await scene.databases()).toEqual(['shop']);
     const production = { ENVIRONMENT: 'production' };

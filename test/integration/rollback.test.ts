@@ -44,13 +44,28 @@ describe('--rollback', () => {
     const target = ['--target-database', `o'dd "name"`];
     const outcome = await on.restore(['--latest', 'shop', ...target, '--force']);
     expect(outcome.status, outcome.stderr).toBe(0);
-    const typed = `restore_backup.ts --rollback shop --target-database 'o'\\''dd "name"'`;
+    const typed = `scripts/restore_backup.ts --rollback shop --target-database 'o'\\''dd "name"'`;
     expect(outcome.stderr).toContain(typed);
     expect(outcome.stderr).toContain(typed.replace('--rollback', '--drop-old'));
     await on.restored('--rollback', 'shop', ...target);
     expect(await on.stateOf(`o'dd "name"`)).toBe('live');
     await on.restored('--drop-old', 'shop', ...target);
     expect(await on.databases()).toEqual([`o'dd "name"`, 'shop']);
+  });
+
+  it('is told so that it can be typed for a name that begins with dashes', async () => {
+    await on.make('--help', 'live');
+    const target = ['--target-database=--help', '--force'];
+    const outcome = await on.restore(['--latest', 'shop', ...target]);
+    expect(outcome.status, outcome.stderr).toBe(0);
+    const typed = 'scripts/restore_backup.ts --rollback shop --target-database=--help';
+    expect(outcome.stderr).toContain(typed);
+    expect(outcome.stderr).toContain(typed.replace('--rollback', '--drop-old'));
+    const back = await on.restore(['--rollback=--help', '--force']);
+    expect(back.stderr).toContain('scripts/restore_backup.ts --rollback=--help\n');
+    expect(await on.stateOf('--help')).toBe('live');
+    const drop = await on.restore(['--drop-old', '--force', '--', '--help']);
+    expect(drop.status, drop.stderr).toBe(0);
   });
 
   it('takes the youngest of several, tells the others, and takes the one that is named', async () => {

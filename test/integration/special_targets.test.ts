@@ -51,6 +51,28 @@ describe('a restore', () => {
     expect(count).toEqual([{ rows: 1000 }]);
   });
 
+  it('over a database of another owner is refused before anything is done', async () => {
+    await cluster.sql('CREATE DATABASE theirs');
+    const argv = ['--latest', 'mastertrade', '--target-database', 'theirs', '--username', 'clerk'];
+    for (const flag of ['--force', '--dry-run']) {
+      const outcome = await bench.run('restore_backup', [...argv, flag]);
+      expect(outcome.status).toBe(8);
+      expect(outcome.stderr).toContain('role "clerk" may not rename database "theirs"');
+      expect(outcome.stderr).not.toContain('verified');
+    }
+  });
+
+  it('of what another role owns says which GRANT lets it be given back', async () => {
+    const argv = ['--latest', 'mastertrade', '--target-database', 'mine', '--username', 'clerk'];
+    const outcome = await bench.run('restore_backup', [...argv, '--force']);
+    expect(outcome.status, outcome.stderr).toBe(8);
+    const grant = /as a superuser: (GRANT .* TO "clerk";)/.exec(outcome.stderr)?.[1] ?? '';
+    await cluster.sql(grant);
+    const again = await bench.run('restore_backup', [...argv, '--force']);
+    await cluster.sql(grant.replace('GRANT', 'REVOKE').replace(' TO ', ' FROM '));
+    expect(again.status, again.stderr).toBe(0);
+  });
+
   it('is for a role that may make databases, no more', async () => {
     await cluster.sql(['CREATE DATABASE clerks OWNER clerk']);
     await cluster.sql('CREATE TABLE notes (id int)', 'clerks', 'clerk');

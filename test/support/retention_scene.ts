@@ -29,6 +29,8 @@ export interface BackupNames {
   readonly tier?: Tier;
   readonly database?: string;
   readonly cluster?: string;
+  /** Taken with `--read-back none`. */
+  readonly unread?: boolean;
 }
 
 const settings = {
@@ -51,14 +53,16 @@ export async function openRetentionScene(given?: string): Promise<RetentionScene
 
   async function backUp(
     ageDays: number,
-    { tier = 'daily', database = 'shop', cluster = 'main' }: BackupNames = {},
+    { tier = 'daily', database = 'shop', cluster = 'main', unread = false }: BackupNames = {},
   ): Promise<string> {
     serial += 1;
     const startedAt = new Date(now.getTime() - ageDays * dayMs);
     const random = [serial % 36, Math.floor(serial / 36) % 36, 0, 0];
     const label = makeLabel(startedAt, tier, Uint8Array.from(random));
     const started_at = startedAt.toISOString();
-    const manifest = { label, tier, database, cluster, started_at, finished_at: started_at };
+    const named = { label, tier, database, cluster, started_at, finished_at: started_at };
+    const read_back = { depth: 'none', seconds: 0 } as const;
+    const manifest = unread ? { ...named, read_back } : named;
     return writeSampleBackup(repository.storage, { manifest });
   }
 

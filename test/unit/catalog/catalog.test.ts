@@ -1,4 +1,4 @@
-import { cp, mkdtemp, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -127,7 +127,6 @@ describe('the catalog', () => {
       `shop ${sunday}`,
       `other ${monday}`,
       `shop ${tuesday}`,
-      'shop README',
     ]);
     expect(entries.every(({ manifest }) => manifest === null)).toBe(true);
     expect(entries[0]?.problem?.message).toContain('there is no full/main/shop');
@@ -140,6 +139,22 @@ describe('the catalog', () => {
     expect(list.unfinished).toMatchObject([{ database: 'shop', cluster: 'main', label: monday }]);
     const others = await listBackups(sampleContext(repository, catalog), { database: 'other' });
     expect(others.unfinished).toEqual([]);
+  });
+
+  it('takes nothing for a backup that has neither the name nor a manifest of one', async () => {
+    const whole = join(root, await backUp(monday));
+    const shop = join(root, 'full', 'main', 'shop');
+    await writeFile(join(shop, 'readme.txt'), 'ours, do not touch');
+    await mkdir(join(shop, 'lost+found'));
+    await writeFile(join(shop, 'lost+found', '#123'), 'found');
+    await cp(whole, join(shop, 'good-one'), { recursive: true });
+    const entries = await catalog.listBackups();
+    expect(entries.map(({ label }) => label)).toEqual([monday, 'good-one']);
+    expect(entries[1]?.problem?.message).toContain(`belongs to full/main/shop/${monday}`);
+    const list = await listBackups(sampleContext(repository, catalog));
+    expect(list.backups.map(({ state }) => state)).toEqual(['complete', 'damaged']);
+    const { entry, skipped } = await catalog.latestBackup('shop');
+    expect([entry.label, ...skipped.map(({ label }) => label)]).toEqual([monday, 'good-one']);
   });
 
   it('takes no path for a label, and asks when a label exists twice', async () => {

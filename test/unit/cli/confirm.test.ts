@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
-import { confirm } from '../../../src/cli/confirm.ts';
+import { answerFor, confirm } from '../../../src/cli/confirm.ts';
 import { HoldfastError } from '../../../src/core/errors.ts';
 
 /** A question on a terminal that a test types on; `terminal: false` is a pipe. */
@@ -29,6 +29,19 @@ function ask(options: { answer?: string; terminal?: boolean; signal?: AbortSigna
     },
   };
 }
+
+describe('what has to be typed', () => {
+  it.each([
+    ['production', 'shop'],
+    ['Production', 'shop'],
+    [' PROD\t', 'shop'],
+    ['staging', 'yes'],
+    ['preproduction', 'yes'],
+    [null, 'yes'],
+  ])('with the environment %j is %j', (environment, answer) => {
+    expect(answerFor(environment, 'shop')).toBe(answer);
+  });
+});
 
 describe('a question before something is changed', () => {
   it('shows the plan, then what has to be typed, and goes on with that', async () => {

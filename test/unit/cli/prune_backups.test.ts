@@ -91,6 +91,9 @@ describe('prune_backups.ts', () => {
     const stopped = await run(['--yes', '--json']);
     expect(stopped.status).toBe(3);
     expect(stopped.stderr).toContain('33 of 40 backups would go: more than half');
+    const held = await run(['--yes', 'shop']);
+    expect(held.stderr).toContain('nothing is removed');
+    expect(held.stderr).not.toContain('nothing to remove');
     expect(stopped.stderr).toContain("scripts/prune_backups.ts 'shop' --cluster 'main' --dry-run");
     expect(JSON.parse(stopped.stdout)).toMatchObject({
       exit_status: 3,

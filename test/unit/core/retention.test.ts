@@ -121,6 +121,19 @@ describe('a plan', () => {
     );
   });
 
+  it('does not count one that was never read back, which goes by the same rule', () => {
+    const unread = Array.from({ length: 9 }, (_, night) => backup(night, 'daily', 'unread'));
+    const old = nightly(8, 20);
+    const plan = planRetention([...unread, ...old], defaults, now);
+    expect(removedOf(plan)).toEqual([old.at(-1)]);
+    expect(reasons(plan)).toContain('keep: the youngest good backup of the database');
+    expect(reasons(planRetention(unread, defaults, now))[0]).toBe(
+      'keep: never read back, and no younger good backup of the database stays',
+    );
+    const later = planRetention([backup(60, 'daily', 'unread'), ...nightly(7)], defaults, now);
+    expect(reasons(later)[0]).toBe('remove: 60 days old, and 7 younger good daily ones stay');
+  });
+
   it('keeps all that is left of a database when everything of it is damaged', () => {
     const all = [100, 200, 300].map((age) => backup(age, 'daily', 'damaged'));
     expect(removedOf(planRetention(all, defaults, now))).toEqual([]);
@@ -189,15 +202,11 @@ const backups = fc
         fc.integer({ min: 0, max: 90 }).map((days) => days * 24),
       ),
       tier: fc.constantFrom(...tiers),
-      health: fc.constantFrom('good', 'good', 'good', 'damaged'),
+      health: fc.constantFrom<RetentionBackup['health'][]>('good', 'good', 'unread', 'damaged'),
     }),
     { maxLength: 40 },
   )
-  .map((all) =>
-    all.map(({ ageHours, tier, health }) =>
-      backup(ageHours / 24, tier, health === 'damaged' ? 'damaged' : 'good'),
-    ),
-  );
+  .map((all) => all.map(({ ageHours, tier, health }) => backup(ageHours / 24, tier, health)));
 const histories = fc.record({
   backups,
   policy: policies,

@@ -78,7 +78,7 @@ describe('what is left out', () => {
       [3, 4],
       [5, 6],
     ]);
-    expect(choice.ofDatabase.map(({ text }) => text)).toEqual(['ALTER DATABASE shop SET x = 1']);
+    expect(choice.told.map(({ text }) => text)).toEqual(['ALTER DATABASE shop SET x = 1']);
   });
 });
 

@@ -4,7 +4,6 @@ import { describe, expect, it } from 'vitest';
 import {
   connectedDatabase,
   createdDatabase,
-  createdRole,
   isCommand,
   isNeedless,
   neededRole,
@@ -16,10 +15,23 @@ describe('statements', () => {
     ['create table t', 'create table'],
     ['create unlogged table t', 'create table'],
     ['create index i on t', 'create'],
-    ['create user u', 'create role'],
+    ['create user u', 'server'],
+    ['create user mapping for u server s', 'create'],
+    ['alter role r superuser', 'server'],
+    ['drop group g', 'server'],
+    ['create tablespace t location', 'server'],
+    ['alter system set x', 'server'],
+    ['grant a to b', 'server'],
+    ['revoke admin option for a from b', 'server'],
+    ['grant create on tablespace t to r', 'server'],
+    ['grant select on t to r', 'role'],
+    ['alter default privileges for role a grant select on tables to b', 'role'],
+    ['comment on role r is', 'server'],
+    ['drop owned by r', 'server'],
+    ['drop owned_by', 'other'],
     ['create database d', 'database'],
     ['alter role "" in database d set x', 'database'],
-    ['alter role r set x', 'role'],
+    ['alter role r set x', 'server'],
     ['grant connect on database d to r', 'database'],
     ['grant select on table database to r', 'role'],
     ['comment on database d is', 'database'],
@@ -55,11 +67,6 @@ describe('names', () => {
     ['ALTER TABLE t RENAME COLUMN a TO b x', null],
   ])('%s needs %j', (text, role) => {
     expect(neededRole(text)).toBe(role);
-  });
-
-  it('of a role that is created', () => {
-    expect(createdRole('CREATE ROLE "A b" LOGIN')).toBe('A b');
-    expect(createdRole('CREATE TABLE t')).toBe(null);
   });
 
   it('of a database, with its encoding and collation and nothing else', () => {

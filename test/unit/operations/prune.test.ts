@@ -89,6 +89,17 @@ describe('a prune', () => {
     expect(await reasonOf(third)).toMatch(/^keep: damaged; /);
   });
 
+  it('does not count a backup that was never read back, before it is verified', async () => {
+    const [oldest = ''] = await scene.nightly(7);
+    const old = await scene.backUp(20);
+    const unread = await scene.backUp(0.2, { unread: true });
+    await rm(at(oldest), { recursive: true });
+    expect((await pruned()).removed).toEqual([]);
+    expect(await reasonOf(old)).toBe('keep: one of the last 7 daily');
+    await writeCheck(scene.repository.storage, unread, { kind: 'verified', at: scene.now }, {});
+    expect(await reasonOf(old)).toMatch(/^remove: .*7 younger good daily ones stay$/);
+  });
+
   it('keeps what it does not know: a manifest it cannot read, a folder with more in it', async () => {
     const folders = await scene.nightly(12);
     const [invalid = '', more = '', lost = '', plain = ''] = folders;

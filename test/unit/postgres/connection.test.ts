@@ -36,13 +36,14 @@ interface Given {
   readonly yaml?: string;
   readonly target?: string;
   readonly fallbackDatabase?: string;
+  readonly flags?: Record<string, string>;
 }
 
-async function configOf({ environment = {}, env = '', yaml = '' }: Given) {
+async function configOf({ environment = {}, env = '', yaml = '', flags = {} }: Given) {
   await writeFile(join(home, '.env'), env, { mode: 0o600 });
   await writeFile(join(home, 'holdfast.yaml'), yaml, { mode: 0o600 });
   return loadConfig({
-    flags: {},
+    flags,
     cwd: home,
     projectDir: home,
     environment: { HOME: home, ...environment },
@@ -88,6 +89,18 @@ describe('what is meant by a target', () => {
       'eu:x@env:7/constructor',
     );
     expect((await resolve({ yaml, target: 'c' })).key).toBe('c');
+  });
+
+  it('flags beat what a key says, and its password goes to no other server or role', async () => {
+    const yaml =
+      'databases:\n  a: { url: "postgresql://u:p@ha:1/db" }\n  s: { service: s, password: p }\n';
+    const flagged = (flags: Record<string, string>, target = 'a') => brief({ yaml, target, flags });
+    expect(await flagged({})).toBe('u:p@ha:1/db');
+    expect(await flagged({ host: 'ha', port: '1', username: 'u' })).toBe('u:p@ha:1/db');
+    expect(await flagged({ host: 'hb' })).toBe('u:@hb:5432/db');
+    expect(await flagged({ port: '2' })).toBe('u:@ha:2/db');
+    expect(await flagged({ username: 'v' })).toBe('v:@ha:1/db');
+    expect(await flagged({ host: 'hb', username: 'v' }, 's')).toMatch(/^v:@hb:5432\//);
   });
 
   it('without a target the settings, the fallback or the role name the database', async () => {

@@ -55,6 +55,16 @@ describe('what a program says when it fails', () => {
       'ALTER ROLE "backup" BYPASSRLS;',
     ],
     [
+      'pg_restore: error: could not execute query: ERROR:  must be member of role "o"w"\nCommand was: ALTER TABLE t OWNER TO "o""w";',
+      'DATABASE_PRIVILEGE',
+      'GRANT "o""w" TO "backup";',
+    ],
+    [
+      'pg_restore: error: could not execute query: ERROR:  must be able to SET ROLE "own"',
+      'DATABASE_PRIVILEGE',
+      'GRANT "own" TO "backup";',
+    ],
+    [
       'pg_dump: error: aborting because of server version mismatch\npg_dump: detail: server version: 18.0; pg_dump version: 15.18',
       'TOOL_TOO_OLD',
       "the server's version",

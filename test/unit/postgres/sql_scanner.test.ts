@@ -120,7 +120,6 @@ describe('statements', () => {
       ['reader', 4],
       ['public', 6],
     ]);
-    expect([...(section?.createdRoles ?? [])]).toEqual(['here']);
   });
 
   it.each([
