@@ -134,14 +134,12 @@ function confirmation({ context, flags, world }: Invocation): RestoreRequest['co
 
 function tell(context: Context, result: RestoreResult): void {
   for (const message of result.warnings) context.log.warn(message);
+  const tables = formatCount(result.tables ?? 0, 'table');
+  const rows = formatCount(result.rows ?? 0, 'row');
   const roles = result.roles_created.length;
   const parts = [
     `restored ${JSON.stringify(result.database)} in ${formatDuration(result.duration_seconds)}`,
-    ...(result.tables === null
-      ? []
-      : [
-          `${formatCount(result.tables, 'table')}, ${formatCount(result.rows ?? 0, 'row')} compared`,
-        ]),
+    ...(result.tables === null ? [] : [`${tables}, ${rows} compared`]),
     ...(roles === 0 ? [] : [`${formatCount(roles, 'missing role')} created`]),
   ];
   context.log.step(parts.join(', '), { ...result });
