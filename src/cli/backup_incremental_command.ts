@@ -7,8 +7,8 @@ export const backupIncremental: Command = {
   name: 'backup_incremental.ts',
   operands: '',
   summary:
-    'Moves the recovery point of a cluster forward: takes a base backup when one is due, ends the ' +
-    'current segment of the WAL, waits until it is archived, and looks for gaps.',
+    'Moves the recovery point of a cluster forward: takes a base backup when one is due, ends ' +
+    'the current segment of the WAL, waits until it is archived, and looks for gaps.',
   settings: ['threads', 'host', 'port', 'username'],
   options: (parser) =>
     parser.option('base', {
