@@ -240,7 +240,7 @@ describe('the repository', () => {
       of(report, 'backups', 'ok')
         .map(({ message }) => message)
         .join(),
-    ).toMatch(/backups, 0 of them damaged.*the last backup is \d{8}T/);
+    ).toMatch(/1 backup, 0 of them damaged.*the last backup is \d{8}T/);
     await chmod(folder, 0o700);
     await rm(unfinished, { recursive: true });
     expect(of(await examine(bench, ['app']), 'repository', 'warning')).toEqual([]);
