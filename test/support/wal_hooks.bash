@@ -27,6 +27,7 @@ make_places() {
 json() { "$node" --print 'JSON.stringify(process.argv[1])' "$1"; }
 
 # claim_line [HOST [DATA_DIRECTORY [ID]]]
+# shellcheck disable=SC2120 # each of them has its default
 claim_line() {
   printf '{"system_identifier":"%s","host":%s,"data_directory":%s,"claimed_at":"%s","claim_id":"%s"}' \
     "$system" "$(json "${1:-$(uname -n)}")" "$(json "${2:-$pgdata}")" 2026-11-21T02:00:00.000Z \
@@ -34,6 +35,7 @@ claim_line() {
 }
 
 # render_push FILE [SEGMENT_BYTES [CLAIM]]
+# shellcheck disable=SC2119
 render_push() {
   "$node" "$checkout/test/support/render_wal_hook.ts" push "{ \"archive\": $(json "$archive"),
     \"claim\": ${3:-$(claim_line)}, \"segmentBytes\": ${2:-$megabyte}, \"compressionLevel\": 1,
