@@ -25,10 +25,10 @@ import {
   minimalConfiguration,
   type RecoveryReport,
   recoverySettings,
-  settingLines,
   type TargetAction,
   withoutTargets,
 } from '../postgres/recovery_settings.ts';
+import { settingLines } from '../postgres/setting_lines.ts';
 import { fileMode, folderMode } from '../process/durable.ts';
 import { freeBytesAt } from '../process/file_facts.ts';
 import { runChecked } from '../process/run.ts';

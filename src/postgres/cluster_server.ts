@@ -8,6 +8,7 @@ import type { Secret } from '../core/secret.ts';
 import { runChecked, runCommand } from '../process/run.ts';
 import { type DataChild, startChild } from '../process/stream.ts';
 import type { OsUser } from '../process/user.ts';
+import { settingLines } from './setting_lines.ts';
 
 const startTimeoutSeconds = 60;
 const logTailBytes = 16 * 1024;
@@ -40,11 +41,6 @@ done
 exit 1
 `;
 
-/** A value as postgresql.conf holds it (manual, "Setting Parameters"). */
-function quoteSetting(value: string): string {
-  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
-}
-
 /** The text that is added to postgresql.conf. */
 export function clusterSettings(options: {
   readonly socketDirectory: string;
@@ -53,7 +49,7 @@ export function clusterSettings(options: {
   readonly fast: boolean;
   readonly settings: Readonly<Record<string, string>>;
 }): string {
-  const lines: Record<string, string> = {
+  return settingLines({
     listen_addresses: options.tcp ? '127.0.0.1' : '',
     port: String(options.port),
     // A list of names: in double quotes a comma or a space in the path stays part of it.
@@ -61,10 +57,7 @@ export function clusterSettings(options: {
     unix_socket_permissions: '0700',
     ...(options.fast ? { fsync: 'off', full_page_writes: 'off' } : {}),
     ...options.settings,
-  };
-  return Object.entries(lines)
-    .map(([name, value]) => `${name} = ${quoteSetting(value)}\n`)
-    .join('');
+  });
 }
 
 /** Where the files of a scratch cluster lie, and whose they are. */

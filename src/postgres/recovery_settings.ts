@@ -7,6 +7,7 @@
 import { HoldfastError } from '../core/errors.ts';
 import { formatLsn } from '../core/lsn.ts';
 import { type RecoveryTarget, serverTime } from '../core/recovery_target.ts';
+import { settingLines } from './setting_lines.ts';
 
 /** What the server does when the target is reached. */
 export type TargetAction = 'pause' | 'promote' | 'shutdown';
@@ -21,28 +22,6 @@ export interface RecoveryChoice {
   readonly restoreCommand: string;
   /** Removes what restore_command has laid by; `null`: nothing to remove. */
   readonly recoveryEndCommand: string | null;
-}
-
-/** A value as a line of a configuration file holds it (manual, "Setting Parameters"). */
-function quoteSetting(value: string): string {
-  if (/[\0\n\r]/.test(value)) {
-    const text = `${JSON.stringify(value)} cannot stand in a configuration file`;
-    throw new HoldfastError('USAGE', text, {
-      hint: 'Use paths and names without line breaks.',
-    });
-  }
-  return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
-}
-
-/**
- * Lines of a configuration file.
- *
- * @throws HoldfastError USAGE for a value with a line break or a NUL
- */
-export function settingLines(settings: Readonly<Record<string, string>>): string {
-  return Object.entries(settings)
-    .map(([name, value]) => `${name} = ${quoteSetting(value)}\n`)
-    .join('');
 }
 
 function targetSettings(target: RecoveryTarget): Record<string, string> {

@@ -5,9 +5,9 @@ import {
   minimalConfiguration,
   readRecoveryLog,
   recoverySettings,
-  settingLines,
   withoutTargets,
 } from '../../../src/postgres/recovery_settings.ts';
+import { settingLines } from '../../../src/postgres/setting_lines.ts';
 
 const choice = {
   target: parseTarget({ name: "it's \\ $(id)" }),
