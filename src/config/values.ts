@@ -82,7 +82,8 @@ export class ValueReader {
     if (known !== undefined) return known;
     if (this.#ajv === undefined) {
       const { Ajv } = await import('ajv');
-      this.#ajv = new Ajv({ strict: true });
+      // Strict mode is enough for schemas of ours: see core/validate.ts.
+      this.#ajv = new Ajv({ strict: true, meta: false, validateSchema: false });
     }
     const validator = this.#ajv.compile(schema);
     this.#validators.set(schema, validator);

@@ -48,6 +48,13 @@ function dumpOf({ files }: Manifest): readonly ManifestFile[] {
   return files.filter(({ role }) => role === 'dump');
 }
 
+/** Opens the snapshot, and reads in it what there is to dump. */
+async function readSnapshot(client: Client) {
+  const snapshot = await exportSnapshot(client);
+  await requireReadPrivileges(client);
+  return { snapshot, database: await readDatabaseFacts(client) };
+}
+
 /**
  * Asks all that a backup needs to know, and fails early where it would fail late.
  *
@@ -70,10 +77,12 @@ export async function prepareBackup(
         pgBinDir: settings.pg_bin_dir,
         signal: context.signal,
       });
-    const [pgDump, pgDumpall] = await Promise.all([find('pg_dump'), find('pg_dumpall')]);
-    const snapshot = await exportSnapshot(snapshotClient);
-    await requireReadPrivileges(snapshotClient);
-    const database = await readDatabaseFacts(snapshotClient);
+    // The programs are asked for their versions while the server is asked for its facts.
+    const [pgDump, pgDumpall, { snapshot, database }] = await Promise.all([
+      find('pg_dump'),
+      find('pg_dumpall'),
+      readSnapshot(snapshotClient),
+    ]);
     const cluster = settings.cluster ?? server.system_identifier;
     const history = await earlierManifests(context, cluster, database.name);
     const estimate = estimateSize(database.bytes, history.at(-1) ?? null);

@@ -8,6 +8,7 @@ import { HoldfastError } from '../core/errors.ts';
 import { createByteCounter, type Observer } from '../pipeline/measure.ts';
 import { type Measurements, readBack } from '../pipeline/pipeline.ts';
 import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts';
+import { createPlaceFinder } from '../postgres/archive_places.ts';
 import { createSqlScanner, type SqlReading } from '../postgres/sql_scanner.ts';
 import type { BackupSource } from './backup_source.ts';
 import { type Context, flowContext } from './context.ts';
@@ -34,7 +35,10 @@ export interface VerifiedSource {
   /** Of SQL as text; else `null`. */
   readonly sql: SqlReading | null;
   readonly plainSha256: string;
-  /** The plain archive, where it was unpacked for several jobs; else `null`. */
+  /**
+   * The plain archive, where it was unpacked for several jobs, with the places of its data told as
+   * in one that pg_dump has written into a file; else `null`.
+   */
   readonly file: string | null;
   /** Removes the unpacked file. */
   remove(): Promise<void>;
@@ -175,7 +179,13 @@ async function unpackDump(
   const { path: file, handle, remove } = unpacked;
   try {
     context.log.step(`unpacking the dump into ${file} for several jobs`);
-    return { ...(await readDump(context, source, wish, handle)), file, remove };
+    const places = createPlaceFinder();
+    const observers = [...(wish.observers ?? []), places];
+    const told = await readDump(context, source, { ...wish, observers }, handle);
+    for (const { position, bytes } of places.finish()) {
+      await handle.write(bytes, 0, bytes.length, position);
+    }
+    return { ...told, file, remove };
   } catch (error) {
     await remove();
     throw error;

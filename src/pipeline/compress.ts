@@ -30,7 +30,8 @@ async function programOrStream(
     const path = await findProgram(name, context.environment);
     if (path === null) continue;
     const { environment, signal, output } = context;
-    return { kind: 'child', child: startChild(path, args, { environment, signal, output }) };
+    const child = startChild(path, args, { environment, signal, output });
+    return { kind: 'child', child, output };
   }
   return { kind: 'stream', stream: createStream() };
 }

@@ -7,7 +7,12 @@ import type { DataChild } from '../process/stream.ts';
 
 /** What a filter is while it runs: a child between two pipes, or a stream in this process. */
 export type Stage =
-  | { readonly kind: 'child'; readonly child: DataChild }
+  | {
+      readonly kind: 'child';
+      readonly child: DataChild;
+      /** Where the child writes to itself; its stdout is empty then. */
+      readonly output?: FileHandle | undefined;
+    }
   | { readonly kind: 'stream'; readonly stream: Transform };
 
 /** What a filter may use while it runs. */

@@ -5,10 +5,11 @@
 
 import { closeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import type { Readable, Transform } from 'node:stream';
+import { Readable, type Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '../core/errors.ts';
 import type { FilterSpec, MeasuredBytes } from '../core/manifest.ts';
+import { followFile } from '../process/follow_file.ts';
 import { makePipe } from '../process/pipe.ts';
 import { childFailure, type DataChild, type Outlet } from '../process/stream.ts';
 import { type CarryInput, carry } from './carry.ts';
@@ -106,7 +107,13 @@ async function flow(input: FlowInput): Promise<void> {
   }
   if (from === null)
     throw new HoldfastError('UNEXPECTED', 'no stage takes what the program prints');
-  observe(through.at(-1) ?? from, input.after);
+  const last = input.stages.at(-1);
+  if (last?.kind === 'child' && last.output !== undefined) {
+    legs.push(follow(last.child, last.output, input.after, signal));
+    from = Readable.from([]);
+  } else {
+    observe(through.at(-1) ?? from, input.after);
+  }
   legs.push(pipeline([from, ...through, fanOut.stream], { signal }));
 
   try {
@@ -118,6 +125,19 @@ async function flow(input: FlowInput): Promise<void> {
     if (input.signal.aborted) throw interruption(input.signal);
     throw error;
   }
+}
+
+/** The last leg where a program writes into a file: what lies there is looked at. */
+function follow(
+  { exited }: DataChild,
+  output: FileHandle,
+  observers: readonly Observer[],
+  signal: AbortSignal,
+): Promise<void> {
+  const see = (piece: Buffer) => {
+    for (const observer of observers) observer.update(piece);
+  };
+  return followFile(output, exited, see, signal);
 }
 
 /** The first leg where no stream is its source: out of a pipe, or none that is ours. */
@@ -274,7 +294,7 @@ export interface ReadBackInput {
   readonly observers?: readonly Observer[];
   /** See the stored bytes. */
   readonly storedObservers?: readonly Observer[];
-  /** Take the plain bytes; without any they are only looked at. */
+  /** Take the plain bytes, where no file does; without any they are only looked at. */
   readonly sinks?: readonly Sink[];
   /**
    * Takes the plain bytes; open for reading and writing, empty. The program of the last filter

@@ -5,6 +5,8 @@
 
 import { copyColumns, type RowLayout } from '../core/copy_columns.ts';
 import {
+  blockData,
+  blockLargeObjects,
   type CopyDigest,
   type LargeObjectsDigest,
   LargeObjectsSink,
@@ -90,9 +92,6 @@ export interface ArchiveReader {
   /** Tells the result, after the last chunk. */
   finish(): ArchiveReading;
 }
-
-const blockData = 1;
-const blockLargeObjects = 3;
 
 function nameOf(entry: DataEntry): string {
   return entry.kind === 'table'

@@ -33,6 +33,10 @@ export interface LargeObjectsDigest {
   readonly sha256: string;
 }
 
+/** The types of a block of data (pg_backup_custom.c). */
+export const blockData = 1;
+export const blockLargeObjects = 3;
+
 /** What pg_dump writes after the last row (`dumpTableData_copy` of pg_dump.c). */
 const terminator = Buffer.from('\\.\n\n\n', 'latin1');
 const terminatorNewlines = 3;
@@ -179,6 +183,27 @@ function* readChunks(input: ArchiveInput, sink: PayloadSink): Reading<void> {
       if (input.offset === input.end) yield* input.more();
       missing = gather(input, sink, missing);
     }
+  }
+}
+
+/**
+ * Passes over chunks up to the length 0. Those that have arrived whole are passed in one go: up to
+ * pg_dump 18 every row is a chunk.
+ */
+export function* passChunks(input: ArchiveInput): Reading<void> {
+  for (;;) {
+    const { view, end } = input;
+    let at = input.offset;
+    while (end - at >= intBytes) {
+      const length = view.getInt32(at + 1, true);
+      if (length <= 0 || view.getUint8(at) !== 0 || end - at - intBytes < length) break;
+      at += intBytes + length;
+    }
+    input.offset = at;
+    const missing = yield* input.int();
+    if (missing === 0) return;
+    if (missing < 0 || missing > lengthMax) throw input.malformed(`a chunk of ${missing} bytes`);
+    yield* input.skip(missing);
   }
 }
 

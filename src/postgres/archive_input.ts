@@ -56,14 +56,22 @@ export class ArchiveInput {
   end = 0;
   /** Set when no byte will come any more. */
   ended = false;
+  /** How many bytes of the archive lie before the window. */
+  #before = 0;
   /** What is being read, for the message about an archive that ends there. */
   place = 'the header';
 
   /** Takes over what fits of `chunk` from `from` on, once all before was read; says how much. */
   load(chunk: Buffer, from: number): number {
+    this.#before += this.end;
     this.offset = 0;
     this.end = chunk.copy(this.bytes, 0, from, from + windowBytes);
     return this.end;
+  }
+
+  /** Where in the archive the next byte lies. */
+  get position(): number {
+    return this.#before + this.offset;
   }
 
   malformed(message: string): ArchiveProblem {

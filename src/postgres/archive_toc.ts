@@ -32,7 +32,10 @@ export interface TableEntry {
 }
 
 /** An entry of the table of contents that has a block of data. */
-export type DataEntry = TableEntry | { readonly kind: 'large objects' };
+export type DataEntry = (TableEntry | { readonly kind: 'large objects' }) & {
+  /** Where in the archive its field stands that tells the place of its data; `null`: it tells. */
+  readonly untoldAt: number | null;
+};
 
 /** Where a sequence stands. */
 export interface SequenceValue {
@@ -67,6 +70,10 @@ const accessMethodSince = 14;
 const algorithmSince = 15;
 /** From 1.16 (PostgreSQL 17) on an entry tells the kind of its relation. */
 const relationKindSince = 16;
+
+/** `K_OFFSET_POS_NOT_SET` and `K_OFFSET_POS_SET` of pg_backup_archiver.h. */
+export const placeUntold = 1;
+export const placeTold = 2;
 
 const formatCustom = 1;
 const algorithms = ['none', 'gzip', 'lz4', 'zstd'];
@@ -164,11 +171,12 @@ interface EntryFields {
   /** Whether there is such a statement. */
   readonly copies: boolean;
   readonly schema: string | null;
+  readonly untoldAt: number | null;
 }
 
 /** A `TABLE DATA` entry from its fields. */
-function tableEntry(input: ArchiveInput, fields: EntryFields): TableEntry {
-  const { oid, schema, name, copies, copyStatement } = fields;
+function tableEntry(input: ArchiveInput, fields: EntryFields): DataEntry {
+  const { oid, schema, name, copies, copyStatement, untoldAt } = fields;
   if (oid === null || !oidPattern.test(oid) || schema === null || name === null) {
     throw input.malformed('table data without an OID, a schema or a name');
   }
@@ -178,14 +186,14 @@ function tableEntry(input: ArchiveInput, fields: EntryFields): TableEntry {
       `the data of table ${JSON.stringify(`${schema}.${name}`)} is not in COPY's format`,
     );
   }
-  return { kind: 'table', oid: Number(oid), schema, name, copyStatement };
+  return { kind: 'table', oid: Number(oid), schema, name, copyStatement, untoldAt };
 }
 
 function dataEntry(input: ArchiveInput, fields: EntryFields): DataEntry | null {
-  const { description, hasData } = fields;
+  const { description, hasData, untoldAt } = fields;
   if (description === 'TABLE DATA') return tableEntry(input, fields);
   if (!hasData) return null;
-  if (description === 'BLOBS') return { kind: 'large objects' };
+  if (description === 'BLOBS') return { kind: 'large objects', untoldAt };
   throw input.malformed(`data of the unknown kind ${JSON.stringify(description)}`);
 }
 
@@ -228,9 +236,14 @@ function* readEntry(
   while ((yield* input.skipText()) >= 0) {
     // The dump ids that the entry depends on end with a NULL.
   }
-  // The place of the data: not set in a pipe, where pg_dump cannot go back to write it.
-  yield* input.skip(1 + layout.offsetBytes);
-  return { dumpId, hasData, oid, name, description, definition, copyStatement, copies, schema };
+  // The place of the data: not told in a pipe, where pg_dump cannot go back to write it.
+  const { position } = input;
+  const untoldAt = (yield* input.byte()) === placeUntold ? position : null;
+  yield* input.skip(layout.offsetBytes);
+  return {
+    ...{ dumpId, hasData, oid, name, description },
+    ...{ definition, copyStatement, copies, schema, untoldAt },
+  };
 }
 
 /**

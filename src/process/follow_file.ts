@@ -1,7 +1,6 @@
-/** Reads a file that a child is writing, up to the child's end. */
+/** Looks at a file that a child is writing, up to the child's end. */
 
 import type { FileHandle } from 'node:fs/promises';
-import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Bytes read at once. */
@@ -9,52 +8,40 @@ const pieceBytes = 1024 * 1024;
 /** How long to wait for more: a fast program writes some megabytes meanwhile. */
 const pauseMs = 3;
 
-/** The bytes of a growing file, from its beginning; the handle stays open. */
-class FileFollower extends Readable {
-  readonly #handle: FileHandle;
-  #writerEnded = false;
-  #position = 0;
-
-  constructor(handle: FileHandle, writerEnded: Promise<unknown>) {
-    super({ highWaterMark: pieceBytes });
-    this.#handle = handle;
-    const ended = () => {
-      this.#writerEnded = true;
-    };
-    writerEnded.then(ended, ended);
-  }
-
-  override _read(): void {
-    this.#next().then(
-      (piece) => this.push(piece),
-      (error: Error) => this.destroy(error),
-    );
-  }
-
-  /** The next bytes; `null` when the writer has ended and everything was read after that. */
-  async #next(): Promise<Buffer | null> {
-    while (!this.destroyed) {
-      // Asked before the read: what was written before the end is then surely seen.
-      const isLast = this.#writerEnded;
-      const buffer = Buffer.allocUnsafeSlow(pieceBytes);
-      const { bytesRead } = await this.#handle.read(buffer, 0, pieceBytes, this.#position);
-      if (bytesRead > 0) {
-        this.#position += bytesRead;
-        return buffer.subarray(0, bytesRead);
-      }
-      if (isLast) return null;
-      await sleep(pauseMs);
-    }
-    return null;
-  }
-}
-
 /**
- * A stream of what somebody writes into a file, at the pace of whoever writes and whoever reads.
+ * Reads what somebody writes into a file, from its beginning, while it is being written. All of it
+ * goes through one buffer: a stream of new ones took three times the processor time (measured).
  *
  * @param handle open for reading; it is not closed here
  * @param writerEnded settles when nothing more will be written
+ * @param see shown every piece once, in order; it keeps no hold on it
+ * @throws what `see` throws, Node's errors, the reason of the signal
  */
-export function followFile(handle: FileHandle, writerEnded: Promise<unknown>): Readable {
-  return new FileFollower(handle, writerEnded);
+export async function followFile(
+  handle: FileHandle,
+  writerEnded: Promise<unknown>,
+  see: (piece: Buffer) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  let hasEnded = false;
+  const ended = () => {
+    hasEnded = true;
+  };
+  writerEnded.then(ended, ended);
+  const buffer = Buffer.allocUnsafeSlow(pieceBytes);
+  let position = 0;
+  for (;;) {
+    signal.throwIfAborted();
+    // Asked before the read: what was written before the end is then surely seen.
+    const isLast = hasEnded;
+    const { bytesRead } = await handle.read(buffer, 0, pieceBytes, position);
+    if (bytesRead > 0) {
+      position += bytesRead;
+      see(buffer.subarray(0, bytesRead));
+    } else if (isLast) {
+      return;
+    } else {
+      await sleep(pauseMs);
+    }
+  }
 }

@@ -8,7 +8,6 @@ import { closeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { Readable, type Writable } from 'node:stream';
 import { HoldfastError } from '../core/errors.ts';
-import { followFile } from './follow_file.ts';
 import type { OsUser } from './user.ts';
 
 const stderrTailBytesMax = 16 * 1024;
@@ -24,8 +23,8 @@ export interface ChildOptions {
   readonly onStderrLine?: ((line: string) => void) | undefined;
   readonly cwd?: string;
   /**
-   * Takes what the child prints in place of a pipe, so that the bytes need not go through this
-   * process. Open for reading too: {@link DataChild.stdout} reads them from there.
+   * Takes what the child prints in place of {@link DataChild.stdout}, which is then empty, so that
+   * the bytes need not go through this process.
    */
   readonly output?: FileHandle | undefined;
   /**
@@ -66,10 +65,8 @@ export interface DataChild {
 function stdoutOf(
   child: { readonly stdout: Readable | null },
   { output, into }: ChildOptions,
-  exited: Promise<ChildExit>,
 ): Readable {
-  if (into !== undefined) return Readable.from([]);
-  if (output !== undefined) return followFile(output, exited);
+  if (into !== undefined || output !== undefined) return Readable.from([]);
   if (child.stdout === null) throw new HoldfastError('UNEXPECTED', 'a child without its stdout');
   return child.stdout;
 }
@@ -151,7 +148,7 @@ export function startChild(
     program,
     pid: child.pid,
     stdin: child.stdin,
-    stdout: stdoutOf(child, options, exited),
+    stdout: stdoutOf(child, options),
     stderrTail,
     exited,
     async end() {
