@@ -3,12 +3,12 @@
  * plain digest are taken while it is unpacked for those who want it unpacked.
  */
 
-import type { FileHandle } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { HoldfastError } from '../core/errors.ts';
 import { createByteCounter, type Observer } from '../pipeline/measure.ts';
 import { type Measurements, readBack } from '../pipeline/pipeline.ts';
 import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts';
-import { createPlaceFinder } from '../postgres/archive_places.ts';
+import { type ArchivePatch, createPlaceFinder } from '../postgres/archive_places.ts';
 import { createSqlScanner, type SqlReading } from '../postgres/sql_scanner.ts';
 import type { BackupSource } from './backup_source.ts';
 import { type Context, flowContext } from './context.ts';
@@ -170,6 +170,19 @@ async function readOnly(
   return { ...told, file: null, remove: () => Promise.resolve() };
 }
 
+/** Writes into the unpacked dump where its data lies. */
+async function tellPlaces(path: string, patches: readonly ArchivePatch[]): Promise<void> {
+  if (patches.length === 0) return;
+  const file = await open(path, 'r+');
+  try {
+    for (const { position, bytes } of patches) {
+      await file.write(bytes, 0, bytes.length, position);
+    }
+  } finally {
+    await file.close();
+  }
+}
+
 async function unpackDump(
   context: Context,
   source: BackupSource,
@@ -182,9 +195,7 @@ async function unpackDump(
     const places = createPlaceFinder();
     const observers = [...(wish.observers ?? []), places];
     const told = await readDump(context, source, { ...wish, observers }, handle);
-    for (const { position, bytes } of places.finish()) {
-      await handle.write(bytes, 0, bytes.length, position);
-    }
+    await tellPlaces(file, places.finish());
     return { ...told, file, remove };
   } catch (error) {
     await remove();
