@@ -4,7 +4,7 @@ import { HoldfastError } from '../core/errors.ts';
 import type { ManifestFile } from '../core/manifest.ts';
 import type { Filter } from '../pipeline/filter.ts';
 import { createByteCounter, type Observer } from '../pipeline/measure.ts';
-import { store } from '../pipeline/pipeline.ts';
+import { type FlowContext, store } from '../pipeline/pipeline.ts';
 import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts';
 import { type ConnectionParameters, programEnvironment } from '../postgres/connection.ts';
 import { copyTextVariables } from '../postgres/copy_text.ts';
@@ -50,6 +50,12 @@ interface ProgramRun {
   /** See the plain bytes; `null` where nobody wants to know them. */
   readonly observers: readonly Observer[] | null;
   readonly storedObservers?: readonly Observer[];
+  /** Some kilobytes: to make a pipe for them would cost more than it saves. */
+  readonly isSmall?: true;
+}
+
+function withoutPipe(flow: FlowContext): FlowContext {
+  return { ...flow, temporaryDir: undefined };
 }
 
 /** What a program wrote, or why it failed; in both cases with what it said. */
@@ -61,6 +67,7 @@ type ProgramOutcome =
 async function streamProgram(input: DumpInput, run: ProgramRun): Promise<ProgramOutcome> {
   const { context, signal, parameters, folder, filters } = input;
   const name = storedName(run.name, filters);
+  const flow = flowContext(context, signal);
   const started: DataChild[] = [];
   try {
     const measured = await store({
@@ -78,7 +85,7 @@ async function streamProgram(input: DumpInput, run: ProgramRun): Promise<Program
       plainUnseen: run.observers === null,
       storedObservers: run.storedObservers ?? [],
       sinks: [(body) => folder.put(name, body)],
-      context: flowContext(context, signal),
+      context: run.isSmall === true ? withoutPipe(flow) : flow,
     });
     const specs = filters.map((filter) => filter.spec);
     const file = { name, role: run.role, filters: specs, ...measured };
@@ -168,6 +175,7 @@ export async function writeGlobals(
     name: 'globals.sql',
     role: 'globals',
     observers: [],
+    isSmall: true,
   });
   const { stderr } = outcome;
   if ('file' in outcome) {

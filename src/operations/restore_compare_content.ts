@@ -11,8 +11,6 @@
  * the rows in question.
  */
 
-import { Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import type { Client } from 'pg';
 import { compareRelations, expectedRows, tableKey } from '../core/compare.ts';
 import {
@@ -27,8 +25,9 @@ import {
 import { commonLayouts, type RowLayout } from '../core/copy_columns.ts';
 import { HoldfastError } from '../core/errors.ts';
 import type { Manifest, ManifestTable } from '../core/manifest.ts';
+import { lookAt } from '../pipeline/look.ts';
 import { createByteCounter, type Observer } from '../pipeline/measure.ts';
-import { readBack } from '../pipeline/pipeline.ts';
+import { readBack, type StartSource } from '../pipeline/pipeline.ts';
 import {
   type ArchiveContents,
   type ArchivedTable,
@@ -43,7 +42,7 @@ import { dumpArguments } from '../postgres/dump.ts';
 import { describeDumpFailure } from '../postgres/dump_failure.ts';
 import { countRelations, readPartitionRoots } from '../postgres/facts.ts';
 import type { Tool } from '../postgres/tools.ts';
-import { startChild } from '../process/stream.ts';
+import { type DataChild, startChild } from '../process/stream.ts';
 import type { BackupSource } from './backup_source.ts';
 import { type Context, flowContext } from './context.ts';
 import type { Comparison } from './restore_compare.ts';
@@ -87,6 +86,15 @@ function requireUnderstood(reading: ArchiveReading, what: string): ArchiveReadin
   );
 }
 
+/** @throws HoldfastError with pg_dump's own words where it did not end with 0 */
+async function requireDumped(child: DataChild, parameters: ConnectionParameters): Promise<void> {
+  const exit = await child.exited;
+  if (exit.status === 0) return;
+  const { dbname: database, user: role } = parameters;
+  const stderr = child.stderrTail();
+  throw describeDumpFailure({ program: 'pg_dump', stderr, ...exit, database, role });
+}
+
 /** Reads the data of the restored database as a backup would. */
 async function readRestored(
   { context, pgDump, parameters }: ContentInput,
@@ -101,27 +109,22 @@ async function readRestored(
     ...programEnvironment(parameters, context.environment),
     ...copyTextVariables,
   };
-  const child = startChild(pgDump.path, dumpArguments({ dataOnly: true }), { environment, signal });
-  child.stdin.end();
+  const started: DataChild[] = [];
+  const start: StartSource = (into) => {
+    const args = dumpArguments({ dataOnly: true });
+    const child = startChild(pgDump.path, args, { environment, signal, into });
+    child.stdin.end();
+    started.push(child);
+    return child;
+  };
   try {
-    const look = new Writable({
-      write(chunk: Buffer, _encoding, done) {
-        archive.update(chunk);
-        progress.add(chunk.length);
-        done();
-      },
-    });
-    await pipeline(child.stdout, look);
-    const exit = await child.exited;
-    if (signal.aborted) throw signal.reason;
-    if (exit.status !== 0) {
-      const { dbname: database, user: role } = parameters;
-      const stderr = child.stderrTail();
-      throw describeDumpFailure({ program: 'pg_dump', stderr, ...exit, database, role });
-    }
+    await lookAt(start, [archive, createByteCounter(progress.add)], flowContext(context));
+    for (const child of started) await requireDumped(child, parameters);
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
   } finally {
     progress.end();
-    await child.end();
+    for (const child of started) await child.end();
   }
   return requireUnderstood(archive.finish(), `the dump of ${pgDump.path}`);
 }
