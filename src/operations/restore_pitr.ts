@@ -6,14 +6,10 @@
 
 import { appendFile, chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { walFolder } from '../catalog/wal_archive.ts';
 import type { BaseManifestFile, BaseTablespace } from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
 import type { RecoveryRequest } from '../core/recovery.ts';
-import { createByteCounter } from '../pipeline/measure.ts';
-import { readBack } from '../pipeline/pipeline.ts';
 import {
   findServerPrograms,
   type RestoredCluster,
@@ -32,12 +28,11 @@ import { settingLines } from '../postgres/setting_lines.ts';
 import { fileMode, folderMode } from '../process/durable.ts';
 import { freeBytesAt } from '../process/file_facts.ts';
 import { runChecked } from '../process/run.ts';
-import { childFailure, startChild } from '../process/stream.ts';
 import { isRoot } from '../process/user.ts';
 import type { RepositoryContext } from './context.ts';
-import { flowContext } from './context.ts';
 import { begin, empty, finish, requireFree } from './pitr_folder.ts';
 import type { PitrPlan } from './pitr_plan.ts';
+import { unpackArchive } from './unpack_archive.ts';
 import {
   hookFile,
   hookPath,
@@ -131,45 +126,6 @@ export async function checkPitr(context: RepositoryContext, plan: PitrPlan, requ
   return findServerPrograms({ environment, pgBinDir, signal, major });
 }
 
-/** A sink that unpacks a tar archive. */
-async function untar(context: RepositoryContext, body: Readable, folder: string): Promise<void> {
-  const { environment, signal } = context;
-  const flags = ['--extract', '--no-same-owner', '--preserve-permissions', '--file=-'];
-  const child = startChild('tar', [...flags, `--directory=${folder}`], { environment, signal });
-  child.stdout.resume();
-  try {
-    await pipeline(body, child.stdin);
-  } catch (error) {
-    const exit = await Promise.race([child.exited, child.end().then(() => child.exited)]);
-    // A tar that gave up tells more than the pipe that broke.
-    throw exit.status !== null && exit.status !== 0 ? childFailure(child, exit) : error;
-  }
-  const exit = await child.exited;
-  if (exit.status !== 0) throw childFailure(child, exit);
-}
-
-/** Unpacks one archive and compares every byte with what the manifest says of it. */
-async function unpack(
-  context: RepositoryContext,
-  plan: PitrPlan,
-  file: BaseManifestFile,
-  folder: string,
-  onBytes: (bytes: number) => void,
-): Promise<void> {
-  const key = `${plan.base.folder}/${file.name}`;
-  const { stored, plain } = await readBack({
-    body: await context.repository.storage.get(key),
-    filters: file.filters,
-    storedObservers: [createByteCounter(onBytes)],
-    sinks: [(body) => untar(context, body, folder)],
-    context: flowContext(context),
-  });
-  if (stored.sha256 === file.stored.sha256 && plain.sha256 === file.plain.sha256) return;
-  throw new HoldfastError('DAMAGED', `${key} differs from what its manifest says`, {
-    hint: 'Run verify_backups.ts, and restore from another base backup or another copy.',
-  });
-}
-
 function fileOf(plan: PitrPlan, name: string): BaseManifestFile {
   const file = plan.base.manifest.files.find((each) => each.name === name);
   if (file !== undefined) return file;
@@ -196,7 +152,7 @@ async function unpackAll(context: RepositoryContext, plan: PitrPlan, request: Pi
   const progress = await context.log.progress(`unpacking ${plan.base.label}`, bytes);
   try {
     for (const { file, folder } of archives) {
-      await unpack(context, plan, file, folder, progress.add);
+      await unpackArchive(context, plan.base.folder, file, folder, progress.add);
       await chmod(folder, folderMode);
     }
   } finally {
