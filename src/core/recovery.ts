@@ -6,7 +6,7 @@
  * hold is read step by step, and only as far as it decides.
  */
 
-import { isUsable } from './base_chain.ts';
+import { chainOf } from './base_chain.ts';
 import type { BaseManifest } from './base_manifest.ts';
 import { type Lsn, requireLsn, segmentNumber } from './lsn.ts';
 import type { RecoveryTarget, TargetTimeline } from './recovery_target.ts';
@@ -51,6 +51,8 @@ export interface RecoveryRequest {
 /** A base backup, and the WAL that can be replayed upon it. */
 export interface Candidate<Base extends RecoveryBase> {
   readonly base: Base;
+  /** What is put together: the whole one first, `base` itself last. */
+  readonly chain: readonly [Base, ...Base[]];
   /** Which is followed. */
   readonly timeline: number;
   readonly start: Lsn;
@@ -90,8 +92,9 @@ function wayFor(
 }
 
 /**
- * The base backups from which the wanted timeline can be followed, newest first. Only whole ones:
- * what an incremental one has, the WAL since the whole one before it has too.
+ * The base backups from which the wanted timeline can be followed, newest first: of incremental
+ * ones those whose whole chain is there. Where a link of it is lost, an older backup and the WAL
+ * since have all that the younger one has.
  *
  * @param bases of one cluster, in any order
  */
@@ -104,7 +107,8 @@ export function candidatesFor<Base extends RecoveryBase>(
     .toSorted((a, b) => (a.label < b.label ? 1 : -1))
     .flatMap((base) => {
       const { manifest } = base;
-      if (manifest === null || !isUsable(base) || manifest.parent !== null) return [];
+      const { links: chain } = chainOf(bases, base.label);
+      if (manifest === null || chain === null) return [];
       const [start, stop] = [requireLsn(manifest.start_lsn), requireLsn(manifest.stop_lsn)];
       const way = wayFor(tree, timeline, manifest.stop_timeline);
       if (way === null || !isOnWay(way, manifest.stop_timeline, stop)) return [];
@@ -112,7 +116,7 @@ export function candidatesFor<Base extends RecoveryBase>(
       const lastNumber = (stop === 0n ? 0n : stop - 1n) / BigInt(tree.segmentBytes);
       // Without the WAL up to its end the server would not get past a gap.
       const segments = (found.at(-1)?.number ?? -1n) >= lastNumber ? found : [];
-      return [{ base, timeline: way.timeline, start, stop, segments }];
+      return [{ base, chain, timeline: way.timeline, start, stop, segments }];
     });
 }
 

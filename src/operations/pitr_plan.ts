@@ -5,6 +5,7 @@ import { openWalArchive, type WalArchive } from '../catalog/wal_archive.ts';
 import type { BaseManifest } from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { formatLsn } from '../core/lsn.ts';
+import { type PassedOver, passedOver } from '../core/passed_over.ts';
 import {
   type Candidate,
   candidatesFor,
@@ -27,6 +28,10 @@ export type UsableBase = BaseEntry & { readonly manifest: BaseManifest };
 export interface PitrPlan {
   readonly cluster: string;
   readonly base: UsableBase;
+  /** What is put together: the whole backup first, `base` itself last. */
+  readonly chain: readonly [UsableBase, ...UsableBase[]];
+  /** Younger base backups that cannot be restored. */
+  readonly passedOver: readonly PassedOver[];
   readonly timeline: number;
   /** What is replayed from the archive, oldest first; none where the backup alone is enough. */
   readonly segments: readonly RunSegment[];
@@ -192,10 +197,22 @@ function neededOf(
   return segments.filter(({ number }) => number <= last);
 }
 
+/** What nobody should take is as good as found damaged. */
+function without(bases: readonly BaseEntry[], avoid: ReadonlySet<string>, at: Date): BaseEntry[] {
+  return bases.map((base) =>
+    avoid.has(base.label) ? { ...base, check: { kind: 'damaged', at } } : base,
+  );
+}
+
+function isUsableBase(base: BaseEntry): base is UsableBase {
+  return base.manifest !== null;
+}
+
 /**
  * Finds the newest base backup from which the target is reached.
  *
- * @param cluster its name in the repository; it may be left out where there is only one
+ * @param named its name in the repository; it may be left out where there is only one
+ * @param avoid labels of backups that were found damaged just now
  * @throws HoldfastError TARGET_UNREACHABLE with what can be reached on each timeline,
  *   BACKUP_NOT_FOUND without base backups, USAGE where the cluster has to be named
  */
@@ -203,8 +220,10 @@ export async function planPitr(
   context: RepositoryContext,
   request: RecoveryRequest,
   named: string | undefined,
+  avoid: ReadonlySet<string> = new Set(),
 ): Promise<PitrPlan> {
-  const { cluster, bases } = await chooseCluster(context, named);
+  const { cluster, bases: all } = await chooseCluster(context, named);
+  const bases = without(all, avoid, context.clock());
   const archive = openWalArchive(context.repository.storage, cluster);
   const tree = walTree(await archive.list());
   const scene: Scene = { context, archive, tree, bases };
@@ -213,10 +232,12 @@ export async function planPitr(
   for (const candidate of candidatesFor(bases, tree, request.timeline)) {
     const verdict = await judgeCandidate(scene, candidate, request);
     const { base, timeline } = candidate;
-    if (verdict.kind === 'reached' && base.manifest !== null) {
+    const [whole, ...more] = candidate.chain.filter(isUsableBase);
+    if (verdict.kind === 'reached' && isUsableBase(base) && whole !== undefined) {
       const { segmentBytes } = tree;
       const segments = neededOf(candidate, verdict, segmentBytes);
-      return { cluster, base, timeline, segments, segmentBytes };
+      const rest = { passedOver: passedOver(bases, base.label), timeline, segments, segmentBytes };
+      return { cluster, base, chain: [whole, ...more], ...rest };
     }
     verdicts.push(verdict);
     problem ??= verdict.problem;

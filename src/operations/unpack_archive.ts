@@ -2,12 +2,42 @@
 
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { BaseManifestFile } from '../core/base_manifest.ts';
+import type { BaseManifest, BaseManifestFile } from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { createByteCounter } from '../pipeline/measure.ts';
 import { readBack } from '../pipeline/pipeline.ts';
 import { childFailure, startChild } from '../process/stream.ts';
 import { flowContext, type RepositoryContext } from './context.ts';
+
+/** A base backup whose manifest was read. */
+export interface StoredBase {
+  readonly label: string;
+  /** The key of its folder. */
+  readonly folder: string;
+  readonly manifest: BaseManifest;
+}
+
+/** A file that the manifest has to name. @throws HoldfastError MANIFEST_INVALID */
+export function fileOf({ label, manifest }: StoredBase, name: string): BaseManifestFile {
+  const file = manifest.files.find((each) => each.name === name);
+  if (file !== undefined) return file;
+  throw new HoldfastError('MANIFEST_INVALID', `the manifest of ${label} does not list ${name}`);
+}
+
+/**
+ * The archive of a tablespace, or (`null`) of the data directory; `null` for a tablespace that the
+ * backup does not have.
+ *
+ * @throws HoldfastError MANIFEST_INVALID
+ */
+export function archiveOf(backup: StoredBase, oid: number | null): BaseManifestFile | null {
+  const { files, tablespaces } = backup.manifest;
+  if (oid === null) {
+    return fileOf(backup, files.find(({ role }) => role === 'base')?.name ?? 'base.tar');
+  }
+  const tablespace = tablespaces.find((each) => each.oid === oid);
+  return tablespace === undefined ? null : fileOf(backup, tablespace.file);
+}
 
 /** A sink that unpacks a tar archive. */
 async function untar(context: RepositoryContext, body: Readable, folder: string): Promise<void> {
@@ -53,4 +83,15 @@ export async function unpackArchive(
   throw new HoldfastError('DAMAGED', `${key} differs from what its manifest says`, {
     hint: 'Run verify_backups.ts, and restore from another base backup or another copy.',
   });
+}
+
+/** Does something with a backup; an error tells in its details which one it was. */
+export async function toldWith<T>(label: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    const { code, message, hint, cause, details } = error;
+    throw new HoldfastError(code, message, { hint, cause, details: { ...details, label } });
+  }
 }

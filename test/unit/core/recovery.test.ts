@@ -249,17 +249,36 @@ describe('candidatesFor', () => {
     expect(onSecond?.segments.map(({ timeline }) => timeline)).toEqual([1, 1, 1, 2, 2]);
   });
 
-  it('takes neither damaged nor incremental ones', () => {
-    const tree = treeOf([1, 2, 3, 5, 6].map((number) => name(1, number)));
+  const treeWithGap = () => treeOf([1, 2, 3, 5, 6].map((number) => name(1, number)));
+  const childOf = (base: RecoveryBase, parent: string): RecoveryBase => ({
+    ...base,
+    manifest: base.manifest === null ? null : { ...base.manifest, parent },
+  });
+
+  it('takes no damaged one', () => {
     const damaged = { ...late, check: { kind: 'damaged' } };
     const unreadable = { ...late, manifest: null };
-    const incremental = {
-      ...late,
-      manifest: late.manifest === null ? null : { ...late.manifest, parent: early.label },
-    };
-    for (const bad of [damaged, unreadable, incremental]) {
-      const found = candidatesFor([early, bad], tree, 'latest');
+    for (const bad of [damaged, unreadable]) {
+      const found = candidatesFor([early, bad], treeWithGap(), 'latest');
       expect(found.map(({ base }) => base.label)).toEqual([early.label]);
     }
+  });
+
+  it('takes an incremental one with all that it builds upon, and from where it begins', () => {
+    const found = candidatesFor([childOf(late, early.label), early], treeWithGap(), 'latest');
+    expect(found.map(({ chain }) => chain.map(({ label }) => label))).toEqual([
+      [early.label, late.label],
+      [early.label],
+    ]);
+    expect(found[0]?.segments.map(({ number }) => number)).toEqual([5n, 6n]);
+  });
+
+  it('takes none of which a link is missing or damaged', () => {
+    const orphan = childOf(late, '20261101T120000Z-incr-gone');
+    const labels = (bases: RecoveryBase[]) =>
+      candidatesFor(bases, treeWithGap(), 'latest').map(({ base }) => base.label);
+    expect(labels([early, orphan])).toEqual([early.label]);
+    const hurt = { ...early, check: { kind: 'damaged' } };
+    expect(labels([hurt, childOf(late, early.label)])).toEqual([]);
   });
 });
