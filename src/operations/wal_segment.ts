@@ -84,8 +84,12 @@ function isCopied(segment: RunSegment, header: SegmentHeader, way: TimelineWay |
   );
 }
 
-/** What the header says that the name or the server does not. */
-function compareHeader(
+/**
+ * What the header of a segment says that its name or the server does not.
+ *
+ * @returns to be read after the name of the file; `null` where they agree
+ */
+export function compareHeader(
   segment: RunSegment,
   header: SegmentHeader,
   { segmentBytes, systemIdentifier, way }: SegmentExpectation,
