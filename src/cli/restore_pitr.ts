@@ -85,6 +85,7 @@ function requestOf({ flags, world }: Invocation): PitrRequest {
     action: action ?? (startPort === null ? 'pause' : 'promote'),
     tablespaces: mappingOf(flags, world.cwd),
     startPort,
+    withConfig: flags['with-config'] === true,
   };
 }
 

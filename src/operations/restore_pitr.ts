@@ -4,7 +4,7 @@
  * a Continuous Archive Backup").
  */
 
-import { appendFile, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BaseTablespace } from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
@@ -24,7 +24,7 @@ import { isRoot } from '../process/user.ts';
 import { findCombine } from './combine_chain.ts';
 import type { RepositoryContext } from './context.ts';
 import { holdBackups } from './hold_backup.ts';
-import { configurePitr } from './pitr_configure.ts';
+import { configurePitr, modesOf } from './pitr_configure.ts';
 import { begin, empty, finish, requireFree } from './pitr_folder.ts';
 import type { PitrPlan } from './pitr_plan.ts';
 import { requireRoom } from './pitr_room.ts';
@@ -41,7 +41,7 @@ export interface PitrRequest {
   /** Starts the server on this port and waits until it is promoted; `null`: it is not started. */
   readonly startPort: number | null;
   /** Takes the configuration that was saved beside the data directory. */
-  readonly withConfig: boolean;
+  readonly withConfig?: boolean;
 }
 
 /** What came of it. */
@@ -144,6 +144,40 @@ async function unpackAll(
     await writeFile(join(pgdata, 'tablespace_map'), tablespaceMap(mapped), { mode: fileMode });
   }
   return warnings;
+}
+
+/** Makes the folders and what is in them. @returns what pg_combinebackup warns of */
+async function fill(
+  context: RepositoryContext,
+  plan: PitrPlan,
+  request: PitrRequest,
+  cluster: RestoredCluster,
+): Promise<string[]> {
+  const { pgdata } = request;
+  const mapped = mapTablespaces(plan.base.manifest.tablespaces, request.tablespaces);
+  const begun: string[] = [];
+  try {
+    for (const folder of [pgdata, ...mapped.map((each) => each.folder)]) {
+      await begin(folder);
+      begun.push(folder);
+    }
+    // Before there is a pg_control: with it and without a restore_command no server starts.
+    await writeFile(join(pgdata, 'recovery.signal'), '', { mode: fileMode });
+    const warnings = await unpackAll(context, cluster.tool, plan, request);
+    const control = await readControlData(cluster);
+    const { notes } = await configurePitr(context, plan, request, { cluster, control });
+    for (const note of notes) context.log.warn(note);
+    const { folder: mode } = await modesOf(pgdata);
+    for (const folder of begun) await chmod(folder, mode);
+    const { environment } = context;
+    await runChecked('sync', [], { environment, timeoutMs: syncTimeoutMs });
+    // The data directory last: a server may run on it when all is there.
+    for (const folder of begun.toReversed()) await finish(folder);
+    return [...warnings, ...notes];
+  } catch (error) {
+    for (const folder of begun.toReversed()) await empty(folder);
+    throw error;
+  }
 }
 
 /**
