@@ -9,6 +9,21 @@ import { startTestCluster, type TestCluster } from './cluster.ts';
 import { type Outcome, outcomeOf, runCommand, spawnCommand } from './command.ts';
 import { jsonOf, openWorkbench } from './workbench.ts';
 
+/** What scripts/backup_incremental.ts says as JSON. */
+export interface Moved {
+  readonly base: { readonly label: string; readonly kind: string } | null;
+  readonly segment: string;
+  readonly newest_recoverable_at: string;
+  readonly gaps: readonly object[];
+}
+
+/** What may be other than usual. */
+export interface ArchivingWishes {
+  readonly walSegmentMb?: number;
+  /** Of the repository's folder. */
+  readonly repositoryName?: string;
+}
+
 export interface ArchivingBench {
   readonly cluster: TestCluster;
   readonly folder: string;
@@ -21,6 +36,8 @@ export interface ArchivingBench {
     argv: readonly string[],
     environment?: Readonly<Record<string, string>>,
   ): Promise<Outcome & { readonly json: Record<string, unknown> }>;
+  /** Runs scripts/backup_incremental.ts, which must succeed. @returns what it says as JSON */
+  moveForward(...argv: string[]): Promise<Moved>;
   close(): Promise<void>;
 }
 
@@ -40,6 +57,7 @@ async function own(path: string, user: OsUser | null): Promise<void> {
 /** Opens one. @param settings lines of postgresql.conf */
 export async function openArchivingBench(
   settings: Readonly<Record<string, string>> = {},
+  { walSegmentMb, repositoryName = '$(touch x) "repository"' }: ArchivingWishes = {},
 ): Promise<ArchivingBench> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-archiving-'));
   await chmod(folder, 0o755);
@@ -47,8 +65,8 @@ export async function openArchivingBench(
   const odd = join(folder, "o'dd %p folder");
   await mkdir(odd, { mode: 0o755 });
   await chmod(odd, 0o755);
-  const cluster = await startTestCluster({ directory: odd, settings });
-  const repository = join(odd, '$(touch x) "repository"');
+  const cluster = await startTestCluster({ directory: odd, settings, walSegmentMb });
+  const repository = join(odd, repositoryName);
   await mkdir(repository, { mode: 0o700 });
   await own(repository, cluster.osUser);
   const bench = await openWorkbench(cluster, { BACKUP_DIR: repository, CLUSTER: 'main cluster' });
@@ -70,6 +88,13 @@ export async function openArchivingBench(
           ? await runCommand('setup_archiving', all, options)
           : await outcomeOf(spawnCommand('setup_archiving', all, options));
       return { ...outcome, json: outcome.stdout === '' ? {} : jsonOf(outcome) };
+    },
+    async moveForward(...argv) {
+      const outcome = await outcomeOf(
+        spawnCommand('backup_incremental', [...argv, '--json'], { environment }),
+      );
+      if (outcome.status !== 0) throw new Error(outcome.stderr);
+      return jsonOf<Moved>(outcome);
     },
     async close() {
       await cluster.stop({ immediate: true });
