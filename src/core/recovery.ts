@@ -211,13 +211,38 @@ export function firstNeeded(
   return found === -1 ? segments.length : found;
 }
 
+/** Times of a manifest and of an index alike: texts sort as the times do. */
+const withMicroseconds = (iso: string) => `${iso.replace(/Z$/, '')}000Z`;
+
+/**
+ * Whether a base backup surely has nothing that was committed behind a time: it was finished by
+ * then, or a transaction that is not in it had ended by then. When it was begun tells nothing: what
+ * was committed until the server began with it is in it, whenever it is recovered to.
+ */
+function isBegunBy(
+  { base, start }: Candidate<RecoveryBase>,
+  known: readonly KnownSegment[],
+  segmentBytes: number,
+  at: string,
+): boolean {
+  if (at >= withMicroseconds(base.manifest?.finished_at ?? '')) return true;
+  return known.some(({ segment, index }) => {
+    if (index === null) return false;
+    const { earliest_at: earliest, first_commit: first, last_commit: last } = index;
+    const isBehind = segment.number * BigInt(segmentBytes) >= start;
+    if (isBehind && earliest !== null && earliest <= at) return true;
+    return [first, last].some((each) => {
+      return each !== null && requireLsn(each.lsn) >= start && each.at <= at;
+    });
+  });
+}
+
 /** What an outside look at a candidate tells, before any segment is looked into. */
 function quickVerdict(candidate: Candidate<RecoveryBase>, { target }: RecoveryRequest): Verdict {
   const { base, stop, segments } = candidate;
   if (target.kind === 'immediate') return { kind: 'reached', stopsIn: null };
-  // What was committed when the backup began is in it, whenever it is recovered to.
-  const begunAt = base.manifest?.started_at ?? '';
-  if (target.kind === 'time' && target.at < `${begunAt.replace(/Z$/, '')}000Z`) return tooEarly;
+  const begunAt = withMicroseconds(base.manifest?.started_at ?? '');
+  if (target.kind === 'time' && target.at < begunAt) return tooEarly;
   if (target.kind === 'lsn' && target.lsn < stop) return tooEarly;
   if (segments.length === 0) return beyond;
   if (target.kind === 'newest') return { kind: 'reached', stopsIn: segments.at(-1) ?? null };
@@ -238,9 +263,14 @@ export function judge(
 ): Verdict {
   const quick = quickVerdict(candidate, request);
   if (quick.kind !== 'undecided') return quick;
-  for (const each of known) {
+  const { target } = request;
+  for (const [number, each] of known.entries()) {
     const hit = each.index === null ? undefined : hitIn(request, each.index);
-    if (hit !== undefined) return place(candidate, each, segmentBytes, hit.lsn);
+    if (hit !== undefined) {
+      const seen = known.slice(0, number + 1);
+      const isFit = target.kind !== 'time' || isBegunBy(candidate, seen, segmentBytes, target.at);
+      return isFit ? place(candidate, each, segmentBytes, hit.lsn) : tooEarly;
+    }
     if (each.problem !== null) return beyond;
   }
   return isAll ? beyond : undecided;

@@ -63,7 +63,7 @@ function indexesOf(records: readonly Record[]) {
 function baseOf(
   start: Lsn,
   stop: Lsn,
-  more: { label?: string; started?: string } = {},
+  more: { label?: string; started?: string; finished?: string } = {},
 ): RecoveryBase {
   const started = more.started ?? '2026-11-01T00:00:00.000Z';
   return {
@@ -78,7 +78,7 @@ function baseOf(
       start_timeline: 1,
       stop_timeline: 1,
       started_at: started,
-      finished_at: started,
+      finished_at: more.finished ?? started,
     },
   };
 }
@@ -176,6 +176,33 @@ describe('judge', () => {
     expect(judge(candidate, at(29), indexes, all).kind).toBe('too-early');
     expect(judge(candidate, at(31), indexes, all).kind).toBe('reached');
     expect(judge(candidate, at(50), indexes, all).kind).toBe('beyond');
+  });
+
+  it('takes a base for a time before its end only where a transaction not in it proves it', () => {
+    const during = { started: timeOf(10), finished: timeOf(40) };
+    const verdictAt = (shape: Parameters<typeof recordsOf>[0], second: number) => {
+      const indexes = indexesOf(recordsOf(shape));
+      // Two records are in it: what was committed at 20 came between its label and its begin.
+      const base = baseOf(BigInt(segmentBytes + 2 * recordBytes), BigInt(2 * segmentBytes), during);
+      const tree = treeOf(indexes.map(({ segment }) => segment.name));
+      const [candidate] = candidatesFor([base], tree, 'latest');
+      if (candidate === undefined) throw new Error('it fits');
+      const target = { kind: 'time', at: microseconds(timeOf(second)) } as const;
+      const request: RecoveryRequest = { target, isInclusive: true, timeline: 'latest' };
+      return judge(candidate, request, indexes, { segmentBytes, isAll: true }).kind;
+    };
+    const idle = Array(perSegment - 2).fill(['other', 0]);
+    const quiet = [['commit', 9], ['commit', 20], ...idle, ['commit', 50]] as const;
+    expect([15, 30, 39].map((second) => verdictAt(quiet as never, second))).toEqual(
+      Array(3).fill('too-early'),
+    );
+    expect(verdictAt(quiet as never, 40)).toBe('reached');
+    const busy = [...quiet.slice(0, -1), ['commit', 30], ['commit', 50]];
+    expect(verdictAt(busy as never, 29)).toBe('too-early');
+    expect(verdictAt(busy as never, 30)).toBe('reached');
+    const early = [['commit', 9], ['commit', 20], ['commit', 25], ...idle, ['commit', 50]];
+    expect(verdictAt(early as never, 24)).toBe('too-early');
+    expect(verdictAt(early as never, 26)).toBe('reached');
   });
 
   it('trusts nothing behind a segment that cannot be read', () => {
