@@ -15,16 +15,20 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { buffer } from 'node:stream/consumers';
 import { serverManifestName } from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
-import { sha256Of } from '../core/sums.ts';
 import { combineArguments, combineFailure, combineWarnings } from '../postgres/combine_backup.ts';
 import type { Tool } from '../postgres/tools.ts';
 import { fileMode, folderMode } from '../process/durable.ts';
 import { startChild } from '../process/stream.ts';
 import type { RepositoryContext } from './context.ts';
-import { archiveOf, fileOf, type StoredBase, toldWith, unpackArchive } from './unpack_archive.ts';
+import {
+  archiveOf,
+  readServerManifest,
+  type StoredBase,
+  toldWith,
+  unpackArchive,
+} from './unpack_archive.ts';
 
 /** Where the cluster goes: folders that exist. */
 export interface ChainTarget {
@@ -56,20 +60,6 @@ export async function findCombine({ directory, version }: Tool): Promise<string>
   }
 }
 
-/** PostgreSQL's own list of the files, which tells the program their digests. */
-async function putServerManifest(
-  { repository }: RepositoryContext,
-  link: StoredBase,
-  folder: string,
-): Promise<void> {
-  const key = `${link.folder}/${serverManifestName}`;
-  const bytes = await buffer(await repository.storage.get(key));
-  if (sha256Of(bytes) !== fileOf(link, serverManifestName).stored.sha256) {
-    throw new HoldfastError('DAMAGED', `${key} differs from what its manifest says`);
-  }
-  await writeFile(join(folder, serverManifestName), bytes, { mode: fileMode });
-}
-
 /** Unpacks one backup of the chain as a data directory, its tablespaces linked. */
 async function unpackLink(
   context: RepositoryContext,
@@ -88,7 +78,9 @@ async function unpackLink(
     return true;
   };
   await unpackInto(null, folder);
-  await putServerManifest(context, link, folder);
+  // It tells the program the digests of all files.
+  const listed = await readServerManifest(context.repository.storage, link);
+  await writeFile(join(folder, serverManifestName), listed, { mode: fileMode });
   await mkdir(join(folder, 'pg_tblspc'), { recursive: true, mode: folderMode });
   for (const { oid, folder: place } of target.tablespaces) {
     const below = join(place, stagingName, String(number));

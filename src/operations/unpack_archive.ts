@@ -1,12 +1,19 @@
 /** Unpacks an archive of a base backup into a folder, and proves every byte on the way. */
 
 import type { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import type { BaseManifest, BaseManifestFile } from '../core/base_manifest.ts';
+import {
+  type BaseManifest,
+  type BaseManifestFile,
+  serverManifestName,
+} from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
+import { sha256Of } from '../core/sums.ts';
 import { createByteCounter } from '../pipeline/measure.ts';
 import { readBack } from '../pipeline/pipeline.ts';
 import { childFailure, startChild } from '../process/stream.ts';
+import type { Storage } from '../storage/storage.ts';
 import { flowContext, type RepositoryContext } from './context.ts';
 
 /** A base backup whose manifest was read. */
@@ -37,6 +44,14 @@ export function archiveOf(backup: StoredBase, oid: number | null): BaseManifestF
   }
   const tablespace = tablespaces.find((each) => each.oid === oid);
   return tablespace === undefined ? null : fileOf(backup, tablespace.file);
+}
+
+/** PostgreSQL's own list of the backup's files. @throws HoldfastError DAMAGED, BACKUP_NOT_FOUND */
+export async function readServerManifest(storage: Storage, backup: StoredBase): Promise<Buffer> {
+  const key = `${backup.folder}/${serverManifestName}`;
+  const bytes = await buffer(await storage.get(key));
+  if (sha256Of(bytes) === fileOf(backup, serverManifestName).stored.sha256) return bytes;
+  throw new HoldfastError('DAMAGED', `${key} differs from what its manifest says`);
 }
 
 /** A sink that unpacks a tar archive. */
