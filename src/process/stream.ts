@@ -8,6 +8,7 @@ import { closeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { Readable, Writable } from 'node:stream';
 import { HoldfastError } from '../core/errors.ts';
+import { childFolder } from './child_folder.ts';
 import { followFile } from './follow_file.ts';
 import type { OsUser } from './user.ts';
 
