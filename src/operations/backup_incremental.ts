@@ -31,7 +31,15 @@ export interface IncrementalRequest {
 export interface IncrementalResult {
   readonly cluster: string;
   /** The base backup that was taken, or `null`. */
-  readonly base: { readonly label: string; readonly kind: string; readonly bytes: number } | null;
+  readonly base: {
+    readonly label: string;
+    readonly kind: string;
+    readonly bytes: number;
+    /** Of an incremental one: what it builds upon. */
+    readonly parent: string | null;
+    /** Why it is a whole one where an incremental one was due. */
+    readonly full_instead: string | null;
+  } | null;
   /** The last segment of the archive. */
   readonly segment: string;
   /** The newest transaction that can be brought back; `null` where it could not be read. */
@@ -45,8 +53,15 @@ async function requireArchiving(
   context: RepositoryContext,
   server: ArchivingServer,
 ): Promise<void> {
-  const { isWorking, failure, claim } = await readStatus(context, server);
+  const { isWorking, failure, claim, plan } = await readStatus(context, server);
   if (isWorking) return;
+  const { changes, restart } = plan;
+  if (changes.length === 0 && restart.length > 0) {
+    const text = `the server at ${server.description} has to be restarted before it archives`;
+    throw new HoldfastError('ARCHIVING_FAILED', `${text}, for ${restart.join(' and ')}`, {
+      hint: 'Restart PostgreSQL, on Debian: systemctl restart postgresql; then run this again.',
+    });
+  }
   const why = failure ?? (claim === null ? 'nobody has claimed the archive' : 'it is not set up');
   throw new HoldfastError(
     'ARCHIVING_FAILED',
@@ -103,6 +118,8 @@ export async function moveForward(
           : {
               label: taken.manifest.label,
               kind: taken.manifest.kind,
+              parent: taken.manifest.parent,
+              full_instead: taken.fullInstead,
               bytes: taken.manifest.files.reduce((sum, { stored }) => sum + stored.bytes, 0),
             },
       segment,
