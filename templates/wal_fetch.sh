@@ -67,6 +67,20 @@ next_segment() {
   printf '%s%08X%08X' "${1%????????????????}" "$high" "$low"
 }
 
+# Whether a later segment of the same timeline is there, or that cannot be told: then the one that is
+# missing is a gap, and not the end of the WAL. has_later NAME
+has_later() {
+  later=
+  folder=$archive/${1%????????????????}
+  ! is_absent "$folder" || return 1
+  for file in "$folder"/????????????????????????.zst; do
+    name=${file##*/}
+    case ${name%.zst} in *[!0-9A-F]*) ;; *) later=${name%.zst} ;; esac
+  done
+  [ -n "$later" ] || { ! ls "$folder" >/dev/null 2>&1; return; }
+  [ "$((0x${later#????????}))" -gt "$((0x${1#????????}))" ]
+}
+
 # Whether a file is the segment of this name. The first one of a timeline is a copy of its parent's
 # up to the switch, so its first page may tell an older timeline. is_segment FILE NAME
 is_segment() {
@@ -166,7 +180,7 @@ fetch_segment() {
     return 0
   fi
   stored=$archive/${1%????????????????}/$1.zst
-  following=
+  later=
   attempt=1
   while :; do
     temporary=$2.wal_fetch
@@ -177,8 +191,7 @@ fetch_segment() {
       return 0
     fi
     if is_absent "$stored"; then
-      following=$(next_segment "$1")
-      [ "$gap_ends" = no ] && ! is_absent "${stored%/*}/$following.zst" || exit 1
+      [ "$gap_ends" = no ] && has_later "$1" || exit 1
     fi
     [ "$attempt" -lt "$attempts" ] || break
     attempt=$((attempt + 1))
@@ -187,7 +200,8 @@ fetch_segment() {
     sleep 1
   done
   is_mounted || give_up "$1: $archive cannot be reached, or is the archive of another server"
-  ! is_absent "$stored" || give_up "$1 is missing in the archive, and $following is there: a gap"
+  [ -z "$later" ] || ! is_absent "$stored" ||
+    give_up "$1 is missing in the archive, and $later is there: a gap"
   give_up "$1: $stored cannot be read or is damaged, or $2 cannot be written"
 }
 
