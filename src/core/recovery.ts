@@ -17,6 +17,7 @@ import {
   runAt,
   segmentsOfRun,
   type TimelineWay,
+  type WalGap,
   type WalTree,
 } from './wal_ranges.ts';
 
@@ -63,6 +64,8 @@ export interface Candidate<Base extends RecoveryBase> {
    * that segment: then the backup alone is all that can be recovered.
    */
   readonly segments: readonly RunSegment[];
+  /** What is missing right behind them while later WAL is there; `null` where they are all. */
+  readonly gap: WalGap | null;
 }
 
 /** Complete segments from the one with a position on: the unfinished form is never asked for. */
@@ -116,7 +119,9 @@ export function candidatesFor<Base extends RecoveryBase>(
       const lastNumber = (stop === 0n ? 0n : stop - 1n) / BigInt(tree.segmentBytes);
       // Without the WAL up to its end the server would not get past a gap.
       const segments = (found.at(-1)?.number ?? -1n) >= lastNumber ? found : [];
-      return [{ base, chain, timeline: way.timeline, start, stop, segments }];
+      const firstNumber = segmentNumber(start, tree.segmentBytes);
+      const gap = way.gaps.find(({ last }) => last >= firstNumber) ?? null;
+      return [{ base, chain, timeline: way.timeline, start, stop, segments, gap }];
     });
 }
 
@@ -239,13 +244,16 @@ function isBegunBy(
 
 /** What an outside look at a candidate tells, before any segment is looked into. */
 function quickVerdict(candidate: Candidate<RecoveryBase>, { target }: RecoveryRequest): Verdict {
-  const { base, stop, segments } = candidate;
+  const { base, stop, segments, gap } = candidate;
   if (target.kind === 'immediate') return { kind: 'reached', stopsIn: null };
   const begunAt = withMicroseconds(base.manifest?.started_at ?? '');
   if (target.kind === 'time' && target.at < begunAt) return tooEarly;
   if (target.kind === 'lsn' && target.lsn < stop) return tooEarly;
   if (segments.length === 0) return beyond;
-  if (target.kind === 'newest') return { kind: 'reached', stopsIn: segments.at(-1) ?? null };
+  if (target.kind === 'newest') {
+    // Nobody who wants everything is given a part of it without a word.
+    return gap === null ? { kind: 'reached', stopsIn: segments.at(-1) ?? null } : beyond;
+  }
   return undecided;
 }
 

@@ -4,7 +4,7 @@ import { type BaseEntry, listBaseBackups } from '../catalog/base_catalog.ts';
 import { openWalArchive, type WalArchive } from '../catalog/wal_archive.ts';
 import type { BaseManifest } from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
-import { formatLsn } from '../core/lsn.ts';
+import { formatLsn, segmentName } from '../core/lsn.ts';
 import { type PassedOver, passedOver } from '../core/passed_over.ts';
 import {
   type Candidate,
@@ -101,6 +101,15 @@ function toKnown(
   return indexSegments(scene.context, { archive: scene.archive, run, from, to, segmentBytes });
 }
 
+/** Why nothing behind a candidate's segments can be replayed though later WAL is there. */
+function gapBehind({ gap }: Candidate<BaseEntry>, { segmentBytes }: WalTree): string | null {
+  if (gap === null) return null;
+  const [first, last] = [gap.first, gap.last].map((number) => {
+    return segmentName(gap.timeline, number, segmentBytes);
+  });
+  return `${first === last ? `${first} is` : `${first} to ${last} are`} missing in the archive`;
+}
+
 /** Looks into as many segments as decide. */
 async function judgeCandidate(
   scene: Scene,
@@ -115,6 +124,9 @@ async function judgeCandidate(
     const isAll = at >= segments.length;
     const verdict = judge(candidate, request, known, { segmentBytes, isAll });
     const problem = known.find((each) => each.problem !== null)?.problem?.message ?? null;
+    if (verdict.kind === 'beyond') {
+      return { ...verdict, problem: problem ?? gapBehind(candidate, scene.tree) };
+    }
     if (verdict.kind !== 'undecided') return { ...verdict, problem };
     const end = Math.min(segments.length, at + stepSegments);
     known.push(...(await toKnown(scene, segments, at, end)));
@@ -154,7 +166,10 @@ async function rangeOf(scene: Scene, timeline: number): Promise<ReachableRange[]
 
 function describeRange(range: ReachableRange): string {
   const { timeline, from_lsn: from, from_time: begun, to_lsn: to, to_time: ended } = range;
-  const until = ended === null ? 'no transaction after it' : `the last transaction at ${ended}`;
+  const until =
+    ended === null
+      ? 'no transaction after it'
+      : `the last transaction, ${range.to_xid}, at ${ended}`;
   return `timeline ${timeline}: ${from} (a backup finished at ${begun}) to ${to} (${until})`;
 }
 
@@ -180,7 +195,7 @@ async function unreachable(
 }
 
 function whyNot(verdicts: readonly Verdict[], problem: string | null): string {
-  if (problem !== null) return `the WAL cannot be read so far (${problem})`;
+  if (problem !== null) return `the WAL cannot be replayed so far (${problem})`;
   if (verdicts.length === 0) return 'no base backup lies on that timeline';
   return verdicts.some(({ kind }) => kind === 'beyond')
     ? 'no record in the archived WAL lies behind it on that timeline'

@@ -254,6 +254,28 @@ describe('candidatesFor', () => {
     expect(candidatesFor([long], tree, 'latest')[0]?.segments).toEqual([]);
   });
 
+  it('tells what is missing behind them, and takes no part of the WAL for all of it', () => {
+    const newest: RecoveryRequest = {
+      target: { kind: 'newest' },
+      isInclusive: true,
+      timeline: 'latest',
+    };
+    const kinds = (bases: RecoveryBase[], numbers: number[]) =>
+      candidatesFor(bases, treeOf(numbers.map((number) => name(1, number))), 'latest').map(
+        (found) => [
+          judge(found, newest, [], { segmentBytes, isAll: true }).kind,
+          found.gap && [found.gap.first, found.gap.last],
+        ],
+      );
+    expect(kinds([early], [1, 2, 3, 6, 7])).toEqual([['beyond', [4n, 5n]]]);
+    expect(kinds([late, early], [1, 2, 3, 5, 6])).toEqual([
+      ['reached', null],
+      ['beyond', [4n, 4n]],
+    ]);
+    expect(kinds([late], [7, 8])).toEqual([['beyond', null]]);
+    expect(kinds([late], [3, 7, 8])).toEqual([['beyond', [4n, 6n]]]);
+  });
+
   it('follows a timeline only from a backup that lies before the switch', () => {
     const ancestors = [{ timeline: 1, switchLsn: at(4), reason: '' }];
     const timelines = new Map([
