@@ -21,7 +21,8 @@ import { type Outcome, outcomeOf } from './command.ts';
 import { openWalScene, type WalScene } from './wal_scene.ts';
 import { jsonOf } from './workbench.ts';
 
-const script = join(import.meta.dirname, '../../scripts/restore_pitr.ts');
+const scripts = join(import.meta.dirname, '../../scripts');
+const script = join(scripts, 'restore_pitr.ts');
 const port = 5443;
 
 /** The first version with incremental base backups. */
@@ -63,6 +64,8 @@ export interface ChainScene {
   attempt(mode: 'full' | 'incremental', more?: Record<string, string>): Promise<Outcome>;
   /** Takes one, which must succeed. */
   take(mode: 'full' | 'incremental', more?: Record<string, string>): Promise<TakenBase>;
+  /** Runs a command on the repository as the server's user. */
+  run(name: 'list_backups' | 'verify_backups', argv: readonly string[]): Promise<Outcome>;
   /** A new path for a data directory. */
   newFolder(): string;
   /** The arguments of restore_pitr.ts for it. */
@@ -194,6 +197,12 @@ export async function openChainScene(): Promise<ChainScene> {
       if (outcome.status !== 0) throw new Error(`the backup failed:\n${outcome.stderr}`);
       return jsonOf<TakenBase>(outcome);
     },
+    run: (name, argv) =>
+      asServerUser(cluster, join(scripts, `${name}.ts`), [
+        ...argv,
+        '--backup-dir',
+        bench.repository,
+      ]),
     newFolder,
     restoreArguments,
     restore,
