@@ -2,8 +2,9 @@
 # restore_command of a PostgreSQL server: takes one file of the WAL out of the archive. The server
 # calls it in its data directory: wal_fetch NAME PATH. It ends with 0 when the file is at PATH, with
 # 1 when it is surely not in the archive, and with 126 or above when that cannot be told: with 1 the
-# server takes it for the end of the WAL. `wal_fetch --end` (recovery_end_command) removes what was
-# unpacked ahead. Written by Holdfast.
+# server takes it for the end of the WAL. A third argument names the unfinished segment with which
+# this recovery ends: a file of the stream, or of the archive, within the folder of the cluster.
+# `wal_fetch --end` (recovery_end_command) removes what was unpacked ahead. Written by Holdfast.
 # shellcheck disable=SC2016 # a $ in a name stays a $
 # shellcheck disable=SC2015 # give_up ends the run: A && B || give_up says "unless both"
 set -u
@@ -21,7 +22,8 @@ attempts=@ATTEMPTS@
 gap_ends=@GAP_ENDS@
 export PATH=@PATH@
 
-temporary=''
+cluster=${archive%/wal}
+temporary='' unfinished=''
 
 say() { printf 'wal_fetch: %s\n' "$*" >&2; }
 give_up() {
@@ -98,6 +100,26 @@ is_segment() {
 unpack() {
   zstd --decompress --quiet --stdout "$archive/${1%????????????????}/$1.zst" 2>/dev/null >"$2" &&
     is_segment "$2" "$1"
+}
+
+# What stands for a segment that is not in the archive: that of the stream, which is complete and on
+# its way into it, or the unfinished one that the recovery was told of. find_other NAME
+find_other() {
+  other=$cluster/stream/$1
+  [ ! -e "$other" ] || return 0
+  case $unfinished in
+    */"$1.partial" | */"$1.partial.zst") other=$cluster/$unfinished ;;
+    *) return 1 ;;
+  esac
+  [ -e "$other" ]
+}
+
+# take_other NAME FILE
+take_other() {
+  case $other in
+    *.zst) zstd --decompress --quiet --stdout "$other" 2>/dev/null >"$2" ;;
+    *) cat <"$other" 2>/dev/null >"$2" ;;
+  esac && is_segment "$2" "$1"
 }
 
 # Unpacks segments into the spool, one after the other: those that nobody has begun.
@@ -190,7 +212,13 @@ fetch_segment() {
       [ -z "$spool" ] || look_ahead "$1" >/dev/null 2>&1 </dev/null &
       return 0
     fi
-    if is_absent "$stored"; then
+    if ! [ -e "$stored" ] && find_other "$1"; then
+      if take_other "$1" "$temporary"; then
+        mv -f "$temporary" "$2" || give_up "$1: $2 cannot be written"
+        temporary=
+        return 0
+      fi
+    elif is_absent "$stored"; then
       [ "$gap_ends" = no ] && has_later "$1" || exit 1
     fi
     [ "$attempt" -lt "$attempts" ] || break
@@ -241,7 +269,9 @@ main() {
     remove_spools pg_wal
     return
   fi
-  [ "$#" = 2 ] || give_up 'usage: wal_fetch NAME PATH, as restore_command calls it: wal_fetch %f %p'
+  [ "$#" = 2 ] || [ "$#" = 3 ] ||
+    give_up 'usage: wal_fetch NAME PATH, as restore_command calls it: wal_fetch %f %p'
+  unfinished=${3:-}
   [ -n "$2" ] || give_up "$1: no path to put it"
   case $1 in
     ????????????????????????)

@@ -68,13 +68,21 @@ export interface Candidate<Base extends RecoveryBase> {
   readonly gap: WalGap | null;
 }
 
-/** Complete segments from the one with a position on: the unfinished form is never asked for. */
-function segmentsFrom(way: TimelineWay, lsn: Lsn, segmentBytes: number): RunSegment[] {
+/**
+ * Segments from the one with a position on. An unfinished one is the last; the server takes it for
+ * the end of the WAL, so up to the end of the backup all are complete.
+ */
+function segmentsFrom(
+  way: TimelineWay,
+  lsn: Lsn,
+  lastNumber: bigint,
+  segmentBytes: number,
+): RunSegment[] {
   const run = runAt(way, lsn, segmentBytes);
   if (run === null) return [];
   const first = segmentNumber(lsn, segmentBytes);
   return segmentsOfRun(run, segmentBytes).filter(
-    ({ number, name }) => number >= first && !name.endsWith('.partial'),
+    ({ number, name }) => number >= first && (number > lastNumber || !name.endsWith('.partial')),
   );
 }
 
@@ -115,8 +123,8 @@ export function candidatesFor<Base extends RecoveryBase>(
       const [start, stop] = [requireLsn(manifest.start_lsn), requireLsn(manifest.stop_lsn)];
       const way = wayFor(tree, timeline, manifest.stop_timeline);
       if (way === null || !isOnWay(way, manifest.stop_timeline, stop)) return [];
-      const found = segmentsFrom(way, start, tree.segmentBytes);
       const lastNumber = (stop === 0n ? 0n : stop - 1n) / BigInt(tree.segmentBytes);
+      const found = segmentsFrom(way, start, lastNumber, tree.segmentBytes);
       // Without the WAL up to its end the server would not get past a gap.
       const segments = (found.at(-1)?.number ?? -1n) >= lastNumber ? found : [];
       const firstNumber = segmentNumber(start, tree.segmentBytes);

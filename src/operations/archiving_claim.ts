@@ -21,7 +21,7 @@ import { hookFile, hookPath, renderWalFetch, renderWalPush, writeHook } from './
 
 const elsewhereHint =
   'It runs in a container or on another host, or as a user who may not enter the repository: ' +
-  'give the repository to that user, or take full backups alone: scripts/backup_full.ts.';
+  'stream its WAL instead, scripts/wal_stream.ts; or give the repository to that user.';
 
 /** Who ran the self-test, and where. */
 type Place = Pick<WalClaim, 'system_identifier' | 'host' | 'data_directory'>;

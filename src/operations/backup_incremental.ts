@@ -15,6 +15,7 @@ import type { BaseBackupResult } from './base_request.ts';
 import type { RepositoryContext } from './context.ts';
 import { awaitArrival, readStatus } from './setup_archiving.ts';
 import { type GapFacts, listWal } from './wal_list.ts';
+import { awaitStream, liveSlot } from './wal_stream_live.ts';
 
 /** PostgreSQL tells from here on what has changed since a base backup. */
 const summariesSince = 170_000;
@@ -66,7 +67,11 @@ async function requireArchiving(
   throw new HoldfastError(
     'ARCHIVING_FAILED',
     `the WAL of ${server.description} does not come into the archive: ${why}`,
-    { hint: 'See scripts/setup_archiving.ts status; scripts/setup_archiving.ts switches it on.' },
+    {
+      hint:
+        'See scripts/setup_archiving.ts status; scripts/setup_archiving.ts switches it on. From a ' +
+        'server in a container or elsewhere it comes by scripts/wal_stream.ts.',
+    },
   );
 }
 
@@ -90,6 +95,19 @@ async function takeDue(
   return takeBaseBackup(context, { target, mode, waitMs: 0 });
 }
 
+/** Marks this moment in the WAL and waits until it is safe. @returns the segment in which it is */
+async function awaitSafe(
+  context: RepositoryContext,
+  server: ArchivingServer,
+  slot: string | null,
+): Promise<string> {
+  if (slot !== null) return awaitStream(context, server, slot);
+  // An idle server commits nothing, and a recovery to a time needs a commit behind it.
+  await execute(server.client, 'SELECT pg_catalog.txid_current()');
+  await sleep(heartbeatMs, undefined, { signal: context.signal });
+  return awaitArrival(context, server);
+}
+
 /**
  * Does it for the server that the settings name.
  *
@@ -100,13 +118,11 @@ export async function moveForward(
   request: IncrementalRequest,
 ): Promise<IncrementalResult> {
   return withArchivingServer(context, async (server) => {
-    const { client, cluster } = server;
-    await requireArchiving(context, server);
+    const { cluster } = server;
+    const slot = await liveSlot(context, server);
+    if (slot === null) await requireArchiving(context, server);
     const taken = await takeDue(context, server, request);
-    // An idle server commits nothing, and a recovery to a time needs a commit behind it.
-    await execute(client, 'SELECT pg_catalog.txid_current()');
-    await sleep(heartbeatMs, undefined, { signal: context.signal });
-    const segment = await awaitArrival(context, server);
+    const segment = await awaitSafe(context, server, slot);
     const [archive] = await listWal(context, cluster);
     const timeline = Number.parseInt(segment.slice(0, 8), 16);
     const way = archive?.timelines.find((each) => each.timeline === timeline);

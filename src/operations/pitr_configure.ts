@@ -61,7 +61,10 @@ async function prepareFetch(context: RepositoryContext, plan: PitrPlan) {
     jobs: context.config.settings.threads,
   });
   await writeHook(hook, text);
-  return { restoreCommand: restoreCommand(hook), recoveryEndCommand: recoveryEndCommand(hook) };
+  return {
+    restoreCommand: restoreCommand(hook, plan.unfinished),
+    recoveryEndCommand: recoveryEndCommand(hook),
+  };
 }
 
 async function isThere(path: string): Promise<boolean> {

@@ -1,7 +1,7 @@
 /** Which base backup, timeline and WAL a recovery takes; proven before a byte is written. */
 
 import { type BaseEntry, listBaseBackups } from '../catalog/base_catalog.ts';
-import { openWalArchive, type WalArchive } from '../catalog/wal_archive.ts';
+import type { WalArchive } from '../catalog/wal_archive.ts';
 import type { BaseManifest } from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { formatLsn, segmentName } from '../core/lsn.ts';
@@ -19,6 +19,7 @@ import { describeTarget } from '../core/recovery_target.ts';
 import type { RunSegment, WalTree } from '../core/wal_ranges.ts';
 import { walTree } from '../core/wal_ranges.ts';
 import type { RepositoryContext } from './context.ts';
+import { openStreamedArchive, unfinishedFile } from './streamed_archive.ts';
 import { indexSegments } from './wal_index.ts';
 
 /** A base backup whose manifest can be read. */
@@ -36,6 +37,8 @@ export interface PitrPlan {
   /** What is replayed from the archive, oldest first; none where the backup alone is enough. */
   readonly segments: readonly RunSegment[];
   readonly segmentBytes: number;
+  /** Stands for the last segment, which is not complete ({@link unfinishedFile}); else `null`. */
+  readonly unfinished: string | null;
 }
 
 /** What can be recovered to on one timeline. Positions as PostgreSQL writes them. */
@@ -239,8 +242,8 @@ export async function planPitr(
 ): Promise<PitrPlan> {
   const { cluster, bases: all } = await chooseCluster(context, named);
   const bases = without(all, avoid, context.clock());
-  const archive = openWalArchive(context.repository.storage, cluster);
-  const tree = walTree(await archive.list());
+  const { archive, listing } = await openStreamedArchive(context, cluster);
+  const tree = walTree(listing);
   const scene: Scene = { context, archive, tree, bases };
   const verdicts: Verdict[] = [];
   let problem: string | null = null;
@@ -251,8 +254,10 @@ export async function planPitr(
     if (verdict.kind === 'reached' && isUsableBase(base) && whole !== undefined) {
       const { segmentBytes } = tree;
       const segments = neededOf(candidate, verdict, segmentBytes);
-      const rest = { passedOver: passedOver(bases, base.label), timeline, segments, segmentBytes };
-      return { cluster, base, chain: [whole, ...more], ...rest };
+      const unfinished = unfinishedFile(archive, segments);
+      const rest = { timeline, segments, segmentBytes, unfinished };
+      const over = passedOver(bases, base.label);
+      return { cluster, base, chain: [whole, ...more], passedOver: over, ...rest };
     }
     verdicts.push(verdict);
     problem ??= verdict.problem;

@@ -157,9 +157,15 @@ export function archiveCommand(hook: string): string {
   return `${commandWord(hook)} %p %f || exit 1`;
 }
 
-/** The value of restore_command: the status is wal_fetch's own. */
-export function restoreCommand(hook: string): string {
-  return `${commandWord(hook)} %f %p`;
+/**
+ * The value of restore_command: the status is wal_fetch's own.
+ *
+ * @param unfinished a file within the cluster's folder that stands for its segment where no complete
+ *   one is there: the recovery ends with it. `null`: none does, so that no standby takes one
+ */
+export function restoreCommand(hook: string, unfinished: string | null = null): string {
+  const last = unfinished === null ? '' : ` ${commandWord(unfinished)}`;
+  return `${commandWord(hook)} %f %p${last}`;
 }
 
 /** The value of recovery_end_command: removes what was unpacked ahead. */

@@ -54,7 +54,11 @@ function bootOf(): string {
 
 /** Who this process is. */
 export function ownIdentity(): ProcessIdentity {
-  const { pid } = process;
+  return identityOf(process.pid);
+}
+
+/** Who a process of this host is, for as long as it runs. */
+export function identityOf(pid: number): ProcessIdentity {
   return { pid, started: startOf(pid) ?? '', host: hostname(), boot: bootOf() };
 }
 
