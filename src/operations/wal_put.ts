@@ -5,7 +5,6 @@
  */
 
 import { createHash } from 'node:crypto';
-import type { BigIntStats } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import type { WalArchive } from '../catalog/wal_archive.ts';
@@ -16,6 +15,7 @@ import { formatSums, sha256Of } from '../core/sums.ts';
 import { describeClaim, formatClaim, type WalClaim } from '../core/wal_claim.ts';
 import { parseSegmentHeader, segmentHeaderBytes } from '../core/wal_header.ts';
 import { archivedPath, digestSuffix, pathBeside, segmentSuffix } from '../core/wal_listing.ts';
+import { type FileIdentity, fileIdentity, isSameFile } from '../core/wal_marker.ts';
 import { findProgram } from '../process/find_program.ts';
 import { childFailure, startChild } from '../process/stream.ts';
 import type { Context } from './context.ts';
@@ -34,14 +34,6 @@ export interface WalPutRequest {
   readonly segmentBytes: number | null;
   /** Ends it: nothing is left that was being written. The context's unless told. */
   readonly signal?: AbortSignal;
-}
-
-/** Tells a file, in the state in which it was read, from any other file and any later state. */
-export interface FileIdentity {
-  readonly device: bigint;
-  readonly inode: bigint;
-  readonly bytes: bigint;
-  readonly modifiedNs: bigint;
 }
 
 /** What became of it. */
@@ -69,19 +61,6 @@ interface Source {
   readonly identity: FileIdentity;
   /** The key of the file in the archive. */
   readonly key: string;
-}
-
-function identityOf({ dev, ino, size, mtimeNs }: BigIntStats): FileIdentity {
-  return { device: dev, inode: ino, bytes: size, modifiedNs: mtimeNs };
-}
-
-function isSameFile(one: FileIdentity, other: FileIdentity): boolean {
-  return (
-    one.device === other.device &&
-    one.inode === other.inode &&
-    one.bytes === other.bytes &&
-    one.modifiedNs === other.modifiedNs
-  );
 }
 
 /** @throws HoldfastError ARCHIVE_CLAIMED when the archive is not, or no longer, whoever puts's */
@@ -139,8 +118,8 @@ async function digestOf({ handle, signal }: Source): Promise<string> {
 
 /** @throws HoldfastError ARCHIVING_FAILED when it is not what it was before it was read */
 async function requireUnchanged({ handle, identity, request }: Source): Promise<void> {
-  const opened = identityOf(await handle.stat({ bigint: true }));
-  const named = await stat(request.path, { bigint: true }).then(identityOf, () => null);
+  const opened = fileIdentity(await handle.stat({ bigint: true }));
+  const named = await stat(request.path, { bigint: true }).then(fileIdentity, () => null);
   if (named !== null && isSameFile(opened, identity) && isSameFile(named, identity)) return;
   throw new HoldfastError('ARCHIVING_FAILED', `${request.name} changed while it was read`);
 }
@@ -162,7 +141,13 @@ async function* compress(
     });
   }
   const level = context.config.settings.wal_compression_level;
-  const args = ['--compress', `-${level}`, `--stream-size=${identity.bytes}`, '--quiet'];
+  const args = [
+    '--compress',
+    `-${level}`,
+    '--single-thread',
+    `--stream-size=${identity.bytes}`,
+    '--quiet',
+  ];
   const child = startChild(zstd, [...args, '--stdout'], { environment, signal, input: handle });
   try {
     yield* child.stdout as AsyncIterable<Buffer>;
@@ -303,7 +288,7 @@ export async function putWalFile(context: Context, request: WalPutRequest): Prom
     throw new HoldfastError('ARCHIVING_FAILED', message, { cause });
   });
   try {
-    const identity = identityOf(await handle.stat({ bigint: true }));
+    const identity = fileIdentity(await handle.stat({ bigint: true }));
     const key = `${archive.folder}/${inArchive}`;
     return await putSource({ context, request, handle, signal, identity, key });
   } finally {
