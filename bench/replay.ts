@@ -33,7 +33,7 @@ interface Way {
 
 /** Recovers to the end of the archive and dies there, before a server would open. */
 function recoveryOf(wal: WalScene, way: Way): Contender {
-  const { physical, copy } = wal;
+  const { physical, copy, segments } = wal;
   const { cluster, asServer } = physical;
   const pgdata = join(physical.folder, 'pgdata');
   const reached = join(physical.folder, 'pgdata', 'reached');
@@ -41,9 +41,12 @@ function recoveryOf(wal: WalScene, way: Way): Contender {
   const settings = settingLines({
     archive_mode: 'off',
     hot_standby: 'off',
+    // The server that made the WAL runs on.
+    unix_socket_directories: '.',
     restore_command: way.command,
     recovery_end_command: way.end === undefined ? stop : `${way.end}; ${stop}`,
   });
+  const whole = `restored log file "${segments.at(-1)}" from archive`;
   const log = shellQuote(join(physical.folder, 'recovery.log'));
   const postgres = shellQuote(join(cluster.binDirectory, 'postgres'));
   const remove = `rm -rf ${shellQuote(pgdata)}`;
@@ -51,7 +54,8 @@ function recoveryOf(wal: WalScene, way: Way): Contender {
     name: way.name,
     script:
       `${asServer(`${postgres} -D ${shellQuote(pgdata)}`)} >${log} 2>&1 || :\n` +
-      `test -e ${shellQuote(reached)} || { cat ${log} >&2; exit 1; }`,
+      `test -e ${shellQuote(reached)} && grep --quiet ${shellQuote(whole)} ${log} || ` +
+      `{ cat ${log} >&2; exit 1; }`,
     async before() {
       await way.begin?.();
       await physical.prepare(

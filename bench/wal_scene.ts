@@ -12,6 +12,8 @@ const segmentsAtScale1 = 200;
 const segmentsMin = 3;
 /** Of pgbench at scale 1: some 300 MB, more than the server's buffers. */
 const pgbenchAtScale1 = 20;
+/** With less there are too few pages that are written whole, and WAL grows slowly. */
+const pgbenchMin = 6;
 const segmentBytes = 16 * 1024 * 1024;
 /** pgbench runs for so long, again and again, until there is enough. */
 const turnSeconds = 2;
@@ -43,7 +45,7 @@ async function fill(physical: Physical, copy: string, scale: number): Promise<st
   const pgbench = shellQuote(join(cluster.binDirectory, 'pgbench'));
   const part = Math.min(1, scale);
   const count = Math.max(segmentsMin, Math.round(segmentsAtScale1 * part));
-  const size = Math.max(1, Math.round(pgbenchAtScale1 * part));
+  const size = Math.max(pgbenchMin, Math.round(pgbenchAtScale1 * part));
   await physical.prepare(`${pgbench} --initialize --quiet --scale=${size} postgres`);
   await physical.sql('CHECKPOINT', 'SELECT pg_switch_wal()');
   const start = await physical.value('SELECT pg_current_wal_lsn()::text');

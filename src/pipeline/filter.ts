@@ -3,7 +3,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Transform } from 'node:stream';
 import type { FilterSpec } from '../core/manifest.ts';
-import type { DataChild } from '../process/stream.ts';
+import type { DataChild, Outlet } from '../process/stream.ts';
 
 /** What a filter is while it runs: a child between two pipes, or a stream in this process. */
 export type Stage =
@@ -21,6 +21,8 @@ export interface FilterContext {
   readonly temporaryDir?: string | undefined;
   /** Where a program writes to itself; a stream in this process leaves that to the pipeline. */
   readonly output?: FileHandle | undefined;
+  /** Where a program writes to in place of its stage's stream; it is closed here then. */
+  readonly into?: Outlet | undefined;
 }
 
 /**

@@ -11,7 +11,7 @@ import { HoldfastError } from '../core/errors.ts';
 import type { FilterSpec, MeasuredBytes } from '../core/manifest.ts';
 import { makePipe } from '../process/pipe.ts';
 import { childFailure, type DataChild, type Outlet } from '../process/stream.ts';
-import { type CarryInput, carry } from './carry.ts';
+import { type CarryInput, carry, drain } from './carry.ts';
 import { filterFor } from './compress.ts';
 import { createFanOut, type Sink } from './fan_out.ts';
 import type { Filter, FilterContext, Stage } from './filter.ts';
@@ -33,6 +33,8 @@ interface FlowInput {
   readonly stages: readonly Stage[];
   /** See the bytes after the last stage. */
   readonly after: readonly Observer[];
+  /** The pipe that the last stage's program writes into; the bytes are looked at and go nowhere. */
+  readonly drained?: number | null;
   readonly sinks: readonly Sink[];
   readonly signal: AbortSignal;
 }
@@ -82,7 +84,7 @@ async function flow(input: FlowInput): Promise<void> {
   const signal = AbortSignal.any([input.signal, stop.signal]);
 
   const legs: Promise<void>[] = [];
-  const { source, before } = input;
+  const { source, before, drained = null } = input;
   let from = typeof source === 'number' ? null : source;
   let through: Transform[] = [];
   if (from !== null) observe(from, before);
@@ -106,12 +108,14 @@ async function flow(input: FlowInput): Promise<void> {
   }
   if (from === null)
     throw new HoldfastError('UNEXPECTED', 'no stage takes what the program prints');
-  observe(through.at(-1) ?? from, input.after);
-  legs.push(pipeline([from, ...through, fanOut.stream], { signal }));
+  if (drained === null) {
+    observe(through.at(-1) ?? from, input.after);
+    legs.push(pipeline([from, ...through, fanOut.stream], { signal }));
+  } else legs.push(drain({ pipe: drained, observers: input.after, signal }));
 
   try {
     await Promise.all(legs);
-    await fanOut.done;
+    await (drained === null ? fanOut.done : childrenSucceeded(children));
   } catch (error) {
     stop.abort();
     await Promise.allSettled([...legs, ...children.map((child) => child.end()), fanOut.done]);
@@ -135,16 +139,17 @@ function interruption(signal: AbortSignal): HoldfastError {
     : new HoldfastError('INTERRUPTED', 'the transfer was interrupted', { cause: signal.reason });
 }
 
+/** @param last what the last of them gets beside the context */
 async function openStages(
   filters: readonly Filter[],
   direction: 'forward' | 'backward',
   context: FlowContext,
-  output?: FileHandle,
+  last: Pick<FlowContext, 'output' | 'into'> = {},
 ): Promise<Stage[]> {
   const stages: Stage[] = [];
   for (const [index, filter] of filters.entries()) {
     const isLast = index === filters.length - 1;
-    stages.push(await filter[direction](isLast ? { ...context, output } : context));
+    stages.push(await filter[direction](isLast ? { ...context, ...last } : context));
   }
   return stages;
 }
@@ -285,6 +290,30 @@ export interface ReadBackInput {
   readonly context: FlowContext;
 }
 
+/** The stages of a file that is only looked at, and the pipe out of which its plain bytes come. */
+async function openDrained(
+  filters: readonly Filter[],
+  context: FlowContext,
+): Promise<{ readonly stages: readonly Stage[]; readonly drained: number | null }> {
+  const { temporaryDir } = context;
+  const wantsPipe = temporaryDir !== undefined && filters.length > 0;
+  const pipe = wantsPipe ? await makePipe(temporaryDir, context) : null;
+  if (pipe === null)
+    return { stages: await openStages(filters, 'backward', context), drained: null };
+  let isTaken = false;
+  try {
+    const stages = await openStages(filters, 'backward', context, { into: pipe.write });
+    // A stream of this process does not write into a pipe.
+    isTaken = stages.at(-1)?.kind === 'child';
+    return { stages, drained: isTaken ? pipe.read : null };
+  } finally {
+    if (!isTaken) {
+      closeSync(pipe.read);
+      closeSync(pipe.write);
+    }
+  }
+}
+
 /**
  * Reads a file of a backup through the mirrors of its filters, backwards.
  *
@@ -292,9 +321,12 @@ export interface ReadBackInput {
  * @throws HoldfastError DAMAGED when a filter cannot make sense of the bytes; what a sink throws
  */
 export async function readBack(input: ReadBackInput): Promise<Measurements> {
-  const { context, file } = input;
+  const { context, file, sinks = [] } = input;
   const filters = input.filters.map(filterFor).toReversed();
-  const stages = await openStages(filters, 'backward', context, file);
+  const isLookedAt = file === undefined && sinks.length === 0;
+  const { stages, drained } = isLookedAt
+    ? await openDrained(filters, context)
+    : { stages: await openStages(filters, 'backward', context, { output: file }), drained: null };
   const isWritten = file === undefined || stages.at(-1)?.kind === 'child';
   const own: Sink[] = isWritten ? [] : [(body) => pipeline(body, file.createWriteStream())];
   const plain = createMeasure();
@@ -305,7 +337,8 @@ export async function readBack(input: ReadBackInput): Promise<Measurements> {
       before: [stored, ...(input.storedObservers ?? [])],
       stages,
       after: [plain, ...(input.observers ?? [])],
-      sinks: [...own, ...(input.sinks ?? [])],
+      drained,
+      sinks: [...own, ...sinks],
       signal: context.signal,
     });
   } catch (error) {
