@@ -61,10 +61,10 @@ beforeAll(async () => {
   load = await startLoad(cluster, folder);
   for (const markers of [8, 30, 30]) {
     await load.more(markers);
-    await bench.moveForward('--base', 'now');
+    await bench.moveForward('now');
   }
   await load.more(15);
-  await bench.moveForward('--base', 'none');
+  await bench.moveForward('none');
   // Takes effect when it is started again: the rest never comes into the archive.
   await cluster.sql("ALTER SYSTEM SET archive_command = 'false'");
   await load.more(6);

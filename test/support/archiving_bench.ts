@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OsUser } from '../../src/process/user.ts';
 import { startTestCluster, type TestCluster } from './cluster.ts';
-import { type Outcome, outcomeOf, runCommand, spawnCommand } from './command.ts';
+import { type CommandName, type Outcome, outcomeOf, runCommand, spawnCommand } from './command.ts';
 import { jsonOf, openWorkbench } from './workbench.ts';
 
 /** What scripts/backup_incremental.ts says as JSON. */
@@ -36,8 +36,14 @@ export interface ArchivingBench {
     argv: readonly string[],
     environment?: Readonly<Record<string, string>>,
   ): Promise<Outcome & { readonly json: Record<string, unknown> }>;
+  /** Runs any command as the repository's owner. */
+  run(
+    name: CommandName,
+    argv: readonly string[],
+    environment?: Readonly<Record<string, string>>,
+  ): Promise<Outcome>;
   /** Runs scripts/backup_incremental.ts, which must succeed. @returns what it says as JSON */
-  moveForward(...argv: string[]): Promise<Moved>;
+  moveForward(base: 'now' | 'none', environment?: Readonly<Record<string, string>>): Promise<Moved>;
   close(): Promise<void>;
 }
 
@@ -72,6 +78,12 @@ export async function openArchivingBench(
   const bench = await openWorkbench(cluster, { BACKUP_DIR: repository, CLUSTER: 'main cluster' });
   await bench.remove();
   const { environment } = bench;
+  const run: ArchivingBench['run'] = (name, argv, more = {}) => {
+    const options = { environment: { ...environment, ...more } };
+    // Root becomes the repository's owner, for good: in a process of its own.
+    if (cluster.osUser === null) return runCommand(name, argv, options);
+    return outcomeOf(spawnCommand(name, argv, options));
+  };
 
   return {
     cluster,
@@ -79,20 +91,13 @@ export async function openArchivingBench(
     repository,
     archive: join(repository, 'incremental/main%20cluster/wal'),
     environment,
+    run,
     async setup(argv, more = {}) {
-      const options = { environment: { ...environment, ...more } };
-      const all = [...argv, '--json'];
-      // Root becomes the repository's owner, for good: in a process of its own.
-      const outcome =
-        cluster.osUser === null
-          ? await runCommand('setup_archiving', all, options)
-          : await outcomeOf(spawnCommand('setup_archiving', all, options));
+      const outcome = await run('setup_archiving', [...argv, '--json'], more);
       return { ...outcome, json: outcome.stdout === '' ? {} : jsonOf(outcome) };
     },
-    async moveForward(...argv) {
-      const outcome = await outcomeOf(
-        spawnCommand('backup_incremental', [...argv, '--json'], { environment }),
-      );
+    async moveForward(base, more = {}) {
+      const outcome = await run('backup_incremental', ['--base', base, '--json'], more);
       if (outcome.status !== 0) throw new Error(outcome.stderr);
       return jsonOf<Moved>(outcome);
     },
