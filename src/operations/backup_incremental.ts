@@ -8,7 +8,7 @@ import { listBaseBackups } from '../catalog/base_catalog.ts';
 import { dueBase } from '../core/base_due.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { resolveConnection } from '../postgres/connection.ts';
-import { execute } from '../postgres/query.ts';
+import { execute, queryOne } from '../postgres/query.ts';
 import { type ArchivingServer, withArchivingServer } from './archiving_server.ts';
 import { takeBaseBackup } from './base_backup.ts';
 import type { BaseBackupResult } from './base_request.ts';
@@ -17,8 +17,11 @@ import { awaitArrival, readStatus } from './setup_archiving.ts';
 import { type GapFacts, listWal } from './wal_list.ts';
 import { awaitStream, liveSlot } from './wal_stream_live.ts';
 
-/** PostgreSQL tells from here on what has changed since a base backup. */
+/** PostgreSQL can tell from here on what has changed since a base backup. */
 const summariesSince = 170_000;
+const noSummaries =
+  'the server does not summarize its WAL (summarize_wal is off), so that every base backup is a ' +
+  'whole one: scripts/setup_archiving.ts switches it on';
 /** A commit is in the WAL when its statement has ended; the clock has to have moved on too. */
 const heartbeatMs = 10;
 
@@ -75,10 +78,18 @@ async function requireArchiving(
   );
 }
 
+/** Whether the server tells what has changed; `null`: it is too old for that. */
+async function summarizesWal({ client, facts }: ArchivingServer): Promise<boolean | null> {
+  if (facts.version_num < summariesSince) return null;
+  const sql = "SELECT pg_catalog.current_setting('summarize_wal') = 'on' AS is_on";
+  return (await queryOne<{ is_on: boolean }>(client, sql)).is_on;
+}
+
 async function takeDue(
   context: RepositoryContext,
   server: ArchivingServer,
   request: IncrementalRequest,
+  hasSummaries: boolean | null,
 ): Promise<BaseBackupResult | null> {
   if (request.base === 'none') return null;
   const { config, repository } = context;
@@ -86,7 +97,7 @@ async function takeDue(
   const due = dueBase(bases, {
     now: context.clock(),
     days: config.settings.base_backup_days,
-    hasSummaries: server.facts.version_num >= summariesSince,
+    hasSummaries: hasSummaries === true,
   });
   const mode = due ?? (request.base === 'now' ? 'full' : null);
   if (mode === null) return null;
@@ -121,7 +132,8 @@ export async function moveForward(
     const { cluster } = server;
     const slot = await liveSlot(context, server);
     if (slot === null) await requireArchiving(context, server);
-    const taken = await takeDue(context, server, request);
+    const hasSummaries = await summarizesWal(server);
+    const taken = await takeDue(context, server, request, hasSummaries);
     const segment = await awaitSafe(context, server, slot);
     const [archive] = await listWal(context, cluster);
     const timeline = Number.parseInt(segment.slice(0, 8), 16);
@@ -143,6 +155,7 @@ export async function moveForward(
       gaps: way?.gaps ?? [],
       warnings: [
         ...(taken?.warnings ?? []),
+        ...(hasSummaries === false ? [noSummaries] : []),
         ...(archive?.times_unknown == null ? [] : [archive.times_unknown]),
       ],
     };
