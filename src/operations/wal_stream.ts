@@ -107,6 +107,7 @@ class StreamRun {
   #carrier: Carrier | null = null;
   #isFirst = true;
   #skipsAhead = false;
+  #hasSkipped = false;
   #nextCarrySeconds = 0;
   #carryRestMs = restMsMin;
 
@@ -134,14 +135,24 @@ class StreamRun {
       } catch (thrown) {
         if (signal.aborted) return;
         const error = toHoldfastError(thrown, 'streaming the WAL');
-        if (this.#request.once || finalCodes.has(error.code)) throw error;
+        const mayGoOn = this.#maySkip();
+        if ((this.#request.once && !mayGoOn) || finalCodes.has(error.code)) throw error;
         this.failures += 1;
         this.alarms.raiseError('stream', error);
+        if (mayGoOn) continue;
       }
       if (stopwatch() - begun > steadySeconds) restMs = restMsMin;
       await this.#rest(restMs);
       restMs = Math.min(restMsMax, 2 * restMs);
     }
+  }
+
+  /** Whether the next try begins where the server still has WAL: not twice in a row. */
+  #maySkip(): boolean {
+    const may = this.#skipsAhead && !this.#hasSkipped;
+    this.#skipsAhead = may;
+    this.#hasSkipped = may;
+    return may;
   }
 
   /** One run of pg_receivewal. */
