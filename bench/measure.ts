@@ -7,7 +7,7 @@ import { startChild } from '../src/process/stream.ts';
 /** What one run took. Times in seconds, sizes in bytes; `null` where the machine does not tell. */
 export interface Sample {
   readonly wall: number;
-  /** Of the programs on this side: user and system time. */
+  /** Of the programs on this side: user and system time; where a group says so, of the machine. */
   readonly cpu: number;
   /** Of the server's processes that have ended meanwhile. */
   readonly serverCpu: number | null;
@@ -15,6 +15,8 @@ export interface Sample {
   readonly memory: number | null;
   /** What it has written, where it is a backup. */
   readonly bytes: number | null;
+  /** The median of one piece, where the work is many of a kind. */
+  readonly each: number | null;
 }
 
 /** A script for bash, and what its variables are. */
@@ -46,6 +48,24 @@ export async function endedChildrenSeconds(pid: number): Promise<number | null> 
     // The name in parentheses may hold anything; cutime and cstime are fields 16 and 17.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return (Number(fields[13]) + Number(fields[14])) / ticksPerSecond;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * The processor time of all processes since the machine was started, or `null` where there is no
+ * /proc: for work that is done by processes which are nobody's children.
+ */
+export async function busySeconds(): Promise<number | null> {
+  try {
+    const [first = ''] = (await readFile('/proc/stat', 'utf8')).split('\n');
+    // user, nice, system, then idle and iowait, then irq, softirq and steal (proc(5)).
+    const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0] = first
+      .split(/ +/)
+      .slice(1)
+      .map(Number);
+    return (user + nice + system + irq + softirq) / ticksPerSecond;
   } catch {
     return null;
   }

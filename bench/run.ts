@@ -1,6 +1,7 @@
 /**
  * Measures Holdfast beside PostgreSQL's own programs on a generated database (docs/performance.md):
- * `npm run bench -- [--rounds 3] [--scale 1] [--output FILE] [group…]`.
+ * `npm run bench -- [--rounds 3] [--scale 1] [--output FILE]
+ * [--markdown FILE] [group…]`.
  */
 
 import { writeFile } from 'node:fs/promises';
@@ -10,25 +11,32 @@ import { parseArgs } from 'node:util';
 import { HoldfastError } from '../src/core/errors.ts';
 import { formatBytes } from '../src/core/units.ts';
 import { backupGroup } from './backup.ts';
+import { baseGroup, baseRestoreGroup } from './base.ts';
 import { listGroup } from './list.ts';
 import { memoryGroup } from './memory.ts';
-import { describeGroup, type GroupResult, rowsOf } from './report.ts';
+import { replayGroup } from './replay.ts';
+import { describeGroup, type GroupResult, goalRows, markdownOf, rowsOf } from './report.ts';
 import { restoreGroup } from './restore.ts';
 import { type Group, runGroup } from './run_group.ts';
 import { openScene, type Scene } from './scene.ts';
 import { startGroup } from './start.ts';
+import { walGroup } from './wal.ts';
 
 interface GroupKind {
   readonly needsDatabase: boolean;
-  readonly open: (scene: Scene, scale: number) => Promise<Group>;
+  /** One group, or several that are measured one after the other. */
+  readonly open: readonly ((scene: Scene, scale: number) => Promise<Group>)[];
 }
 
 const groups: Readonly<Record<string, GroupKind>> = {
-  start: { needsDatabase: false, open: startGroup },
-  list: { needsDatabase: false, open: listGroup },
-  backup: { needsDatabase: true, open: async (scene) => backupGroup(scene) },
-  restore: { needsDatabase: true, open: restoreGroup },
-  memory: { needsDatabase: true, open: memoryGroup },
+  start: { needsDatabase: false, open: [startGroup] },
+  list: { needsDatabase: false, open: [listGroup] },
+  backup: { needsDatabase: true, open: [async (scene) => backupGroup(scene)] },
+  restore: { needsDatabase: true, open: [restoreGroup] },
+  memory: { needsDatabase: true, open: [memoryGroup] },
+  wal: { needsDatabase: false, open: [walGroup] },
+  replay: { needsDatabase: false, open: [replayGroup] },
+  base: { needsDatabase: true, open: [baseGroup, baseRestoreGroup] },
 };
 
 const { values, positionals } = parseArgs({
@@ -36,6 +44,7 @@ const { values, positionals } = parseArgs({
   options: {
     rounds: { type: 'string', default: '3' },
     scale: { type: 'string', default: '1' },
+    markdown: { type: 'string' },
     output: { type: 'string', default: join(tmpdir(), 'holdfast-bench.json') },
   },
 });
@@ -72,20 +81,31 @@ async function measureGroups(
   const kinds = names.map((name) => groups[name]).filter((kind) => kind !== undefined);
   if (kinds.some(({ needsDatabase }) => needsDatabase)) await scene.generate('bench', scale);
   const results: GroupResult[] = [];
-  for (const kind of kinds) {
-    const group = await kind.open(scene, scale);
-    const result = await runGroup(scene, group, rounds, tell);
-    results.push(result);
-    process.stdout.write(`\n${describeGroup(result)}`);
+  for (const open of kinds.flatMap((kind) => kind.open)) {
+    const group = await open(scene, scale);
+    try {
+      const result = await runGroup(scene, group, rounds, tell);
+      results.push(result);
+      process.stdout.write(`\n${describeGroup(result)}`);
+    } finally {
+      await group.close?.();
+    }
   }
   const about = machine(scene);
   const document = {
     machine: about,
     scale,
     rounds,
-    groups: results.map((result) => ({ ...result, medians: rowsOf(result) })),
+    groups: results.map((result) => ({
+      ...result,
+      medians: rowsOf(result),
+      aimed: goalRows(result),
+    })),
   };
   await writeFile(values.output, `${JSON.stringify(document, null, 2)}\n`);
+  if (values.markdown !== undefined) {
+    await writeFile(values.markdown, results.map(markdownOf).join('\n'));
+  }
   const memory = formatBytes(totalmem());
   process.stdout.write(
     `\n${about.processors} × ${about.processor}, ${memory}, ${about.system}, Node ${about.node}, ` +

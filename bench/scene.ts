@@ -1,6 +1,6 @@
 /** Where everything is measured: a server of its own, a folder of its own, our own commands. */
 
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chown, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { loadConfig } from '../src/config/load.ts';
 import { shellQuote } from '../src/core/quote.ts';
@@ -44,6 +44,8 @@ export async function openScene(signal: AbortSignal, tell: (text: string) => voi
   const { temp_dir: temporary } = config.settings;
   const cluster = await startScratchCluster({ environment: config.environment, signal });
   const folder = await mkdtemp(join(temporary, 'holdfast-measured-'));
+  // What is measured of a whole cluster runs as the user of the server.
+  if (cluster.osUser !== null) await chown(folder, cluster.osUser.uid, cluster.osUser.gid);
   const empty = join(folder, 'empty');
   await writeFile(empty, '');
 

@@ -239,10 +239,21 @@ restore_chain() {
     set -- "$@" "$work/$link"
   done
   for oid in $(each_tablespace); do
-    set -- "--tablespace-mapping=$work/$label-$oid=$(folder_of_tablespace "$oid")" "$@"
+    from=$(printf '%s\n' "$work/$label-$oid" | escape_mapping)
+    to=$(folder_of_tablespace "$oid" | escape_mapping)
+    set -- "--tablespace-mapping=$from=$to" "$@"
   done
-  "$combine" --output="$pgdata" "$@" >&2 || fail 3 'pg_combinebackup failed'
+  "$combine" --no-sync --output="$work/whole" "$@" >&2 || fail 3 'pg_combinebackup failed'
+  # Without its pg_control no server starts: it goes last.
+  mv -- "$work/whole/global/pg_control" "$work/pg_control"
+  find "$work/whole" -mindepth 1 -maxdepth 1 \
+    -exec sh -c 'to=$1 && shift && mv -- "$@" "$to/"' sh "$pgdata" {} + ||
+    fail 3 "what was put together could not be moved into $pgdata"
+  mv -- "$work/pg_control" "$pgdata/global/pg_control"
 }
+
+# In a mapping of two folders a = that belongs to one of them has a backslash before it.
+escape_mapping() { sed 's/=/\\=/g'; }
 
 # Where the tablespaces are: the server makes the links by this file (backslashes are doubled).
 write_tablespace_map() {

@@ -2,8 +2,9 @@
 # restore_command of a PostgreSQL server: takes one file of the WAL out of the archive. The server
 # calls it in its data directory: wal_fetch NAME PATH. It ends with 0 when the file is at PATH, with
 # 1 when it is surely not in the archive, and with 126 or above when that cannot be told: with 1 the
-# server takes it for the end of the WAL. `wal_fetch --end` (recovery_end_command) removes what was
-# unpacked ahead. Written by Holdfast.
+# server takes it for the end of the WAL. A third argument names the unfinished segment with which
+# this recovery ends: a file of the stream, or of the archive, within the folder of the cluster.
+# `wal_fetch --end` (recovery_end_command) removes what was unpacked ahead. Written by Holdfast.
 # shellcheck disable=SC2016 # a $ in a name stays a $
 # shellcheck disable=SC2015 # give_up ends the run: A && B || give_up says "unless both"
 set -u
@@ -21,7 +22,8 @@ attempts=@ATTEMPTS@
 gap_ends=@GAP_ENDS@
 export PATH=@PATH@
 
-temporary=''
+cluster=${archive%/wal}
+temporary='' unfinished=''
 
 say() { printf 'wal_fetch: %s\n' "$*" >&2; }
 give_up() {
@@ -67,6 +69,20 @@ next_segment() {
   printf '%s%08X%08X' "${1%????????????????}" "$high" "$low"
 }
 
+# Whether a later segment of the same timeline is there, or that cannot be told: then the one that is
+# missing is a gap, and not the end of the WAL. has_later NAME
+has_later() {
+  later=
+  folder=$archive/${1%????????????????}
+  ! is_absent "$folder" || return 1
+  for file in "$folder"/????????????????????????.zst; do
+    name=${file##*/}
+    case ${name%.zst} in *[!0-9A-F]*) ;; *) later=${name%.zst} ;; esac
+  done
+  [ -n "$later" ] || { ! ls "$folder" >/dev/null 2>&1; return; }
+  [ "$((0x${later#????????}))" -gt "$((0x${1#????????}))" ]
+}
+
 # Whether a file is the segment of this name. The first one of a timeline is a copy of its parent's
 # up to the switch, so its first page may tell an older timeline. is_segment FILE NAME
 is_segment() {
@@ -84,6 +100,26 @@ is_segment() {
 unpack() {
   zstd --decompress --quiet --stdout "$archive/${1%????????????????}/$1.zst" 2>/dev/null >"$2" &&
     is_segment "$2" "$1"
+}
+
+# What stands for a segment that is not in the archive: that of the stream, which is complete and on
+# its way into it, or the unfinished one that the recovery was told of. find_other NAME
+find_other() {
+  other=$cluster/stream/$1
+  [ ! -e "$other" ] || return 0
+  case $unfinished in
+    */"$1.partial" | */"$1.partial.zst") other=$cluster/$unfinished ;;
+    *) return 1 ;;
+  esac
+  [ -e "$other" ]
+}
+
+# take_other NAME FILE
+take_other() {
+  case $other in
+    *.zst) zstd --decompress --quiet --stdout "$other" 2>/dev/null >"$2" ;;
+    *) cat <"$other" 2>/dev/null >"$2" ;;
+  esac && is_segment "$2" "$1"
 }
 
 # Unpacks segments into the spool, one after the other: those that nobody has begun.
@@ -166,7 +202,7 @@ fetch_segment() {
     return 0
   fi
   stored=$archive/${1%????????????????}/$1.zst
-  following=
+  later=
   attempt=1
   while :; do
     temporary=$2.wal_fetch
@@ -176,9 +212,14 @@ fetch_segment() {
       [ -z "$spool" ] || look_ahead "$1" >/dev/null 2>&1 </dev/null &
       return 0
     fi
-    if is_absent "$stored"; then
-      following=$(next_segment "$1")
-      [ "$gap_ends" = no ] && ! is_absent "${stored%/*}/$following.zst" || exit 1
+    if ! [ -e "$stored" ] && find_other "$1"; then
+      if take_other "$1" "$temporary"; then
+        mv -f "$temporary" "$2" || give_up "$1: $2 cannot be written"
+        temporary=
+        return 0
+      fi
+    elif is_absent "$stored"; then
+      [ "$gap_ends" = no ] && has_later "$1" || exit 1
     fi
     [ "$attempt" -lt "$attempts" ] || break
     attempt=$((attempt + 1))
@@ -187,7 +228,8 @@ fetch_segment() {
     sleep 1
   done
   is_mounted || give_up "$1: $archive cannot be reached, or is the archive of another server"
-  ! is_absent "$stored" || give_up "$1 is missing in the archive, and $following is there: a gap"
+  [ -z "$later" ] || ! is_absent "$stored" ||
+    give_up "$1 is missing in the archive, and $later is there: a gap"
   give_up "$1: $stored cannot be read or is damaged, or $2 cannot be written"
 }
 
@@ -227,7 +269,9 @@ main() {
     remove_spools pg_wal
     return
   fi
-  [ "$#" = 2 ] || give_up 'usage: wal_fetch NAME PATH, as restore_command calls it: wal_fetch %f %p'
+  [ "$#" = 2 ] || [ "$#" = 3 ] ||
+    give_up 'usage: wal_fetch NAME PATH, as restore_command calls it: wal_fetch %f %p'
+  unfinished=${3:-}
   [ -n "$2" ] || give_up "$1: no path to put it"
   case $1 in
     ????????????????????????)

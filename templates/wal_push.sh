@@ -9,6 +9,7 @@ umask 077
 export LC_ALL=C
 
 archive=@ARCHIVE@
+markers=@MARKERS@
 claim=@CLAIM@
 host=@HOST@
 data_directory=@DATA_DIRECTORY@
@@ -19,7 +20,7 @@ level=@LEVEL@
 export PATH=@PATH@
 
 take_over='After a failover or a move, on the new server: setup_archiving.ts take-over'
-data='' digest_file='' compressor=''
+data='' digest_file='' compressor='' marker=''
 
 say() { printf 'wal_push: %s\n' "$*" >&2; }
 fail() {
@@ -31,9 +32,9 @@ clean_up() {
   status=$?
   trap '' HUP INT QUIT TERM
   [ -z "$compressor" ] || kill "$compressor" 2>/dev/null
-  if [ -n "$data$digest_file" ]; then
+  if [ -n "$data$digest_file$marker" ]; then
     wait
-    rm -f "$data" "$digest_file"
+    rm -f "$data" "$digest_file" "$marker"
   fi
   [ "$status" = 0 ] || exit 1
 }
@@ -103,16 +104,42 @@ compute_digest() {
     fail "$2: its digest could not be written (is the disk full?)"
 }
 
-# What killed runs have left of this file goes. begin NAME
+# Whether wal_ship.ts has stored this very file, in this very state. What it writes down is looked
+# at and never trusted: anything else there, or nothing, says no, and the work is done here. While
+# one of the two works on a file, the other waits for it, for a while. shipped PATH NAME
+shipped() {
+  word='' tries=0
+  while [ -f "$markers/$2" ]; do
+    read -r word facts 2>/dev/null <"$markers/$2" || return 1
+    [ "$word" = working ] || break
+    tries=$((tries + 1)) word=''
+    [ "$tries" -le 200 ] && kill -0 "$facts" 2>/dev/null && sleep 0.01 || return 1
+  done
+  [ "$word" = stored ] && [ -e "$stored" ] && [ -e "$folder/$2.sha256" ] || return 1
+  case $stored in *.zst) [ "${facts%% *}" = "$segment_bytes" ] || return 1 ;; esac
+  [ "$(stat --dereference --format='%s %d %i %.9Y %.9Z' "$1" 2>/dev/null)" = "$facts" ]
+}
+
+# Says to wal_ship.ts that this file is worked on here. announce NAME
+announce() {
+  # To write into a pipe that lies there would take for ever.
+  [ ! -e "$markers/$1" ] || return 0
+  set -C
+  printf 'working %s\n' "$$" 2>/dev/null >"$markers/$1" && marker=$markers/$1
+  set +C
+}
+
+# What killed runs have left of this file goes. It is written outside the timeline's folder, which
+# has so many files that looking for a name in it takes time. begin NAME
 begin() {
   if ! [ -d "$folder" ]; then
     mkdir -p "$folder" && sync "$archive" || fail "$1: $folder cannot be made"
   fi
-  for left in "$folder/.$1."*.tmp; do
-    writer=${left#"$folder/.$1."}
+  for left in "$archive/.$1."*.tmp; do
+    writer=${left#"$archive/.$1."}
     [ ! -f "$left" ] || kill -0 "${writer%%.*}" 2>/dev/null || rm -f "$left"
   done
-  digest_file=$folder/.$1.$$.sha256.tmp
+  digest_file=$archive/.$1.$$.sha256.tmp
 }
 
 # The digest beside a file that is there already, where a killed run has left none. settle PATH NAME
@@ -132,11 +159,12 @@ settle() {
 # against the one that is pledged. The hard link is the commit: of two who race, one finds the name
 # taken. store PATH NAME
 store() {
+  announce "$2"
   begin "$2"
-  data=$folder/.$2.$$.data.tmp
+  data=$archive/.$2.$$.data.tmp
   case $stored in
     *.zst)
-      zstd --compress "-$level" --stream-size="$segment_bytes" --quiet --stdout \
+      zstd --compress "-$level" --single-thread --stream-size="$segment_bytes" --quiet --stdout \
         <"$1" 2>/dev/null >"$data" &
       compressor=$!
       check_header "$1" "$2"
@@ -154,8 +182,8 @@ store() {
   if ln "$data" "$stored" 2>/dev/null; then
     mv -f "$digest_file" "$folder/$2.sha256" && sync "$folder" ||
       fail "$2: $folder cannot be brought to the disk"
-    rm -f "$data" >/dev/null 2>&1 &
-    data='' digest_file=''
+    rm -f "$data" "$marker" >/dev/null 2>&1 &
+    data='' digest_file='' marker=''
   else
     [ -e "$stored" ] || fail "$2: $stored could not be made"
     settle "$1" "$2"
@@ -214,7 +242,9 @@ main() {
   case $digits in *[!0-9A-F]*) fail "not a name of a file of the WAL: $2" ;; esac
   check_claim
   check_place
-  if [ -e "$stored" ]; then
+  if shipped "$1" "$2"; then
+    return
+  elif [ -e "$stored" ]; then
     case $stored in *.zst) check_header "$1" "$2" ;; esac
     settle "$1" "$2"
   else

@@ -57,6 +57,11 @@ export interface WalArchive {
   /** The key of its folder. */
   readonly folder: string;
   /**
+   * Segments that lie in the folder of the cluster's stream instead, by their names: absolute paths
+   * of plain files, which the server may be writing.
+   */
+  readonly streamed: ReadonlyMap<string, string>;
+  /**
    * What lies in it, by one listing of each timeline's folder; an archive that is not there has
    * nothing in it.
    *
@@ -82,9 +87,17 @@ export interface WalArchive {
   claim(): Promise<WalClaim | null>;
 }
 
-/** Opens the WAL archive of a cluster, whether or not it is there. */
-export function openWalArchive(storage: Storage, cluster: string): WalArchive {
-  return new StoredWalArchive(storage, cluster);
+/**
+ * Opens the WAL archive of a cluster, whether or not it is there.
+ *
+ * @param streamed what lies in the folder of its stream; nothing unless told
+ */
+export function openWalArchive(
+  storage: Storage,
+  cluster: string,
+  streamed: ReadonlyMap<string, string> = new Map(),
+): WalArchive {
+  return new StoredWalArchive(storage, cluster, streamed);
 }
 
 /** The path of a file within an archive. @throws HoldfastError USAGE */
@@ -124,10 +137,12 @@ class StoredWalArchive implements WalArchive {
   readonly cluster: string;
   readonly storage: Storage;
   readonly folder: string;
+  readonly streamed: ReadonlyMap<string, string>;
   #segmentBytes: number | null = null;
 
-  constructor(storage: Storage, cluster: string) {
+  constructor(storage: Storage, cluster: string, streamed: ReadonlyMap<string, string>) {
     this.storage = storage;
+    this.streamed = streamed;
     this.cluster = cluster;
     this.folder = walFolder(cluster);
   }

@@ -6,6 +6,8 @@ import type { BaseFacts, BaseList } from '../operations/list_bases.ts';
 import { formatTable } from './table.ts';
 
 const header = ['base backup', 'cluster', 'state', 'age', 'stored', 'cluster size', 'from', 'took'];
+/** Only where there is a backup that needs another one. */
+const parentHeader = 'builds upon';
 
 function stateOf({ state, check, details }: BaseFacts): string {
   if (state === 'damaged') return 'DAMAGED';
@@ -16,10 +18,11 @@ function stateOf({ state, check, details }: BaseFacts): string {
   return warnings === 0 ? word : `${word}, ${formatCount(warnings, 'warning')}`;
 }
 
-function row(base: BaseFacts, now: Date): string[] {
+function row(base: BaseFacts, now: Date, hasParents: boolean): string[] {
   const { details } = base;
   const front = [base.label, printable(base.cluster), stateOf(base)];
-  if (details === null) return [...front, '', '', '', '', ''];
+  const end = hasParents ? [details?.parent ?? ''] : [];
+  if (details === null) return [...front, '', '', '', '', '', ...end];
   return [
     ...front,
     formatAge((now.getTime() - Date.parse(details.startedAt)) / 1000),
@@ -27,6 +30,7 @@ function row(base: BaseFacts, now: Date): string[] {
     formatBytes(details.clusterBytes),
     `${details.timeline}:${details.stopLsn}`,
     formatDuration(details.durationSeconds),
+    ...end,
   ];
 }
 
@@ -41,9 +45,10 @@ export function describeBases(list: BaseList, now: Date): string {
     ({ cluster, label, modifiedAt }) =>
       `${label} of ${printable(cluster)}: no base backup, unfinished since ${modifiedAt}\n`,
   );
+  const hasParents = bases.some(({ details }) => details?.parent != null);
   const table = formatTable(
-    header,
-    bases.map((base) => row(base, now)),
+    hasParents ? [...header, parentHeader] : header,
+    bases.map((base) => row(base, now, hasParents)),
   );
   return ['\n', table, ...problems, ...begun].join('');
 }

@@ -86,7 +86,9 @@ export async function listFor(
   }
   const empty = list.backups.length === 0 && list.unfinished.length === 0;
   const now = context.clock();
-  const table = empty ? 'no backups\n' : describeList(list, now);
+  const emptyText =
+    bases.base_backups.length > 0 ? 'no backup of a single database\n' : 'no backups\n';
+  const table = empty ? emptyText : describeList(list, now);
   const below = `${describeBases(bases, now)}${describeLeftovers(left.leftovers ?? [], now)}`;
   const json = isAboutAll ? { ...list, ...bases, ...left } : { ...list, ...left };
   return { status: exitStatus.done, json, text: `${table}${below}` };

@@ -75,14 +75,19 @@ function depthOf({ parent }: TimelineFacts, timelines: readonly TimelineFacts[])
 }
 
 function describeArchive(facts: ArchiveFacts): string {
-  const { timelines, claim, foreign } = facts;
+  const { timelines, claim, foreign, stream } = facts;
   const shown = new Set<string>();
   const owner = claim === null ? 'nobody has claimed it' : `claimed by ${describeClaim(claim)}`;
   const tree = timelines.flatMap((each) => {
     const indent = '  '.repeat(1 + depthOf(each, timelines));
     return describeTimeline(each, shown).map((line) => `${indent}${line}`);
   });
+  const streamed = stream?.segments.map((name) => name.slice(0, 24)).join(', ') ?? '';
   const notes = [
+    ...(stream === null
+      ? []
+      : [`streamed from ${printable(stream.server)}, slot ${printable(stream.slot)}`]),
+    ...(streamed === '' ? [] : [`in the stream alone: ${streamed}`]),
     ...(timelines.length === 0 ? ['no WAL has arrived'] : []),
     ...(facts.times_unknown === null ? [] : [`not all times are known: ${facts.times_unknown}`]),
     ...foreign.slice(0, namesMax).map((path) => `foreign, left alone: ${printable(path)}`),

@@ -9,7 +9,8 @@ export const quickstart: Command = {
   operands: '',
   summary:
     'Shows on a PostgreSQL of its own what Holdfast does: fills a sample database, backs it up, ' +
-    'verifies the backup, restores it under another name and compares the two. It reads no ' +
+    'verifies the backup, restores it under another name and compares the two; then archives the ' +
+    'WAL, drops a table, and restores the whole server to the second before. It reads no ' +
     'configuration and touches no other database.',
   settings: [],
   examples: [['', 'See it work in a few seconds']],

@@ -7,7 +7,9 @@ import { describeTarget, parseTarget, parseTargetTimeline } from '../core/recove
 import { formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import { type PitrPlan, planPitr } from '../operations/pitr_plan.ts';
-import { checkPitr, type PitrRequest, restorePitr } from '../operations/restore_pitr.ts';
+import { neededBytes } from '../operations/pitr_room.ts';
+import { checkPitr, type PitrRequest } from '../operations/restore_pitr.ts';
+import { restoreToTarget } from '../operations/restore_to_target.ts';
 import type { TargetAction } from '../postgres/recovery_settings.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { needRepository } from './open_context.ts';
@@ -85,22 +87,29 @@ function requestOf({ flags, world }: Invocation): PitrRequest {
     action: action ?? (startPort === null ? 'pause' : 'promote'),
     tablespaces: mappingOf(flags, world.cwd),
     startPort,
+    withConfig: flags['with-config'] === true,
   };
 }
 
-/** How long it may take: as long as reading the backup back took, and the replay. */
-function estimateSeconds({ base, segments, segmentBytes }: PitrPlan): number {
+/** How long it may take: as long as reading the backups back took, and the replay. */
+function estimateSeconds({ chain, segments, segmentBytes }: PitrPlan): number {
   const walBytes = segments.length * segmentBytes;
-  return base.manifest.read_back.seconds + (walBytes / 16_777_216) * replaySecondsPer16Mb;
+  const reading = chain.reduce((sum, { manifest }) => sum + manifest.read_back.seconds, 0);
+  return reading + (walBytes / 16_777_216) * replaySecondsPer16Mb;
 }
 
 function tellPlan({ log }: RepositoryContext, plan: PitrPlan, request: PitrRequest): void {
-  const { base, timeline, segments } = plan;
+  const { base, chain, timeline, segments } = plan;
   const { manifest } = base;
   const [first, last] = [segments[0]?.name, segments.at(-1)?.name];
   log.step(`restores ${plan.cluster} to ${describeTarget(request.recovery.target)}`);
   log.step(`  into ${request.pgdata}, on timeline ${timeline}`);
   log.step(`  from ${base.label}, ${formatBytes(manifest.cluster_bytes)} in files`);
+  if (chain.length > 1) {
+    log.step(`  put together from ${chain.map(({ label }) => label).join(', ')}`);
+    log.step(`  for which ${formatBytes(neededBytes(plan))} have to be free`);
+  }
+  for (const { label, why } of plan.passedOver) log.warn(`${label} is passed over: ${why}`);
   log.step(
     first === undefined
       ? '  with the WAL that is in the backup'
@@ -121,6 +130,9 @@ function describePlan(plan: PitrPlan, request: PitrRequest): object {
     last_segment: segments.at(-1)?.name ?? null,
     segments: segments.length,
     cluster_bytes: base.manifest.cluster_bytes,
+    chain: plan.chain.map(({ label }) => label),
+    needed_bytes: neededBytes(plan),
+    passed_over: plan.passedOver,
     estimated_seconds: Math.round(estimateSeconds(plan)),
     pgdata: request.pgdata,
   };
@@ -140,15 +152,19 @@ export async function restorePitrRun(invocation: Invocation): Promise<CommandRes
   }
   const request = requestOf(invocation);
   const cluster = invocation.flags.cluster as string | undefined;
-  const plan = await planPitr(context, request.recovery, cluster);
-  tellPlan(context, plan, request);
   const status = exitStatus.done;
-  const planned = describePlan(plan, request);
   if (invocation.flags['dry-run'] === true) {
+    const plan = await planPitr(context, request.recovery, cluster);
+    tellPlan(context, plan, request);
     await checkPitr(context, plan, request);
+    const planned = describePlan(plan, request);
     return { status, json: { exit_status: status, dry_run: true, plan: planned } };
   }
-  const { socket, report } = await restorePitr(context, plan, request);
+  const { plan, result } = await restoreToTarget(context, request, cluster, (each) =>
+    tellPlan(context, each, request),
+  );
+  const { socket, report, warnings } = result;
+  for (const warning of warnings) context.log.warn(`pg_combinebackup warns: ${warning}`);
   if (report === null) {
     context.log.step(
       `restored into ${request.pgdata}: the server replays the WAL when it is started`,
@@ -159,6 +175,7 @@ export async function restorePitrRun(invocation: Invocation): Promise<CommandRes
     context.log.step(`promoted${where} on timeline ${report.timeline}${when}`);
     context.log.step(`it runs: psql --host ${socket} --port ${request.startPort}`);
   }
-  const json = { exit_status: status, dry_run: false, plan: planned, socket, report };
+  const planned = describePlan(plan, request);
+  const json = { exit_status: status, dry_run: false, plan: planned, socket, report, warnings };
   return { status, json };
 }

@@ -62,6 +62,10 @@ export const restorePitrCommand: Command = {
         requiresArg: true,
         describe: 'NAME=FOLDER: where a tablespace goes; once for each',
       })
+      .option('with-config', {
+        type: 'boolean',
+        describe: 'Use the configuration that was saved beside the data directory (/etc)',
+      })
       .option('dry-run', { type: 'boolean', describe: 'Say what would be done, and do nothing' })
       .option('start', {
         type: 'boolean',

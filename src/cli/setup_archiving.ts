@@ -88,13 +88,13 @@ async function installOrTakeOver(run: Run, takeOver: boolean): Promise<CommandRe
 
 function statusLines(run: Run, status: ArchivingStatus): string[] {
   const { now, server } = { now: run.context.clock(), server: run.server };
-  const { archiver, plan, claim, failure, isWorking } = status;
+  const { archiver, plan, claim, failure } = status;
   const age = (time: Date | null) =>
     time === null ? 'never' : `${formatAge((now.getTime() - time.getTime()) / 1000)} ago`;
   const last = (file: string | null, time: Date | null) =>
     file === null ? 'never' : `${printable(file)}, ${age(time)}`;
   return [
-    `archiving of ${server.description}: ${isWorking ? 'works' : 'DOES NOT WORK'}`,
+    `archiving of ${server.description}: ${stateOf(status)}`,
     `archive: ${printable(server.archive)}`,
     `claim: ${claim === null ? 'nobody has claimed it' : describeClaim(claim)}`,
     ...status.facts.map(({ name, current }) => `${name}: ${printable(current)}`),
@@ -105,7 +105,27 @@ function statusLines(run: Run, status: ArchivingStatus): string[] {
     `archived: ${archiver.archivedCount}, failures: ${archiver.failedCount}`,
     `waiting: ${archiver.waiting}`,
     ...(failure === null ? [] : [`why it fails: ${printableText(failure)}`]),
+    ...nextLines(status),
   ];
+}
+
+/** A failure that is mended counts until the archiver has tried again, within a minute. */
+function stateOf({ isWorking, archiver }: ArchivingStatus): string {
+  if (!isWorking) return 'DOES NOT WORK';
+  const { lastArchivedAt, lastFailedAt } = archiver;
+  if (lastFailedAt !== null && lastFailedAt > (lastArchivedAt ?? new Date(0))) {
+    return 'works again, the server tries what waits within a minute';
+  }
+  return lastArchivedAt === null ? 'is switched on, nothing has been archived yet' : 'works';
+}
+
+/** What to type where archiving is not switched on, or waits for a restart. */
+function nextLines({ plan, claim }: ArchivingStatus): string[] {
+  if (plan.changes.length > 0 || claim === null) {
+    return ['next: scripts/setup_archiving.ts switches it on'];
+  }
+  if (plan.restart.length === 0) return [];
+  return ['next: restart PostgreSQL, on Debian: systemctl restart postgresql'];
 }
 
 async function tellStatus(run: Run): Promise<CommandResult> {

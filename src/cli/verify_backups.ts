@@ -59,8 +59,12 @@ function tell(context: RepositoryContext, result: AnyResult): void {
   const what = `${entry.label} of ${subjectOf(entry)}`;
   if (result.ok) {
     context.log.step(`${what}: verified, ${formatBytes(bytes)} in ${formatDuration(seconds)}`);
+    const deep = 'deep' in result ? result.deep : null;
+    if (deep !== null)
+      context.log.step(`  checked by PostgreSQL as restored from ${deep.join(', ')}`);
   } else {
-    context.log.warn(`${what} is DAMAGED`);
+    const isOther = findings.every(({ check }) => check === 'chain');
+    context.log.warn(`${what} ${isOther ? 'CANNOT BE RESTORED' : 'is DAMAGED'}`);
     for (const { file, check, message } of findings) {
       context.log.warn(`  ${file}: ${check}: ${message}`);
     }
@@ -74,14 +78,15 @@ function describe(result: AnyResult): object {
   const { entry, ok, findings, bytes, seconds } = result;
   const { label, cluster } = entry;
   const database = 'database' in entry ? entry.database : null;
-  return { label, cluster, database, ok, findings, bytes, duration_seconds: seconds };
+  const deep = 'deep' in result ? result.deep : null;
+  return { label, cluster, database, ok, findings, deep, bytes, duration_seconds: seconds };
 }
 
 /** Verifies one backup; of all of them, `null` for one that was removed since they were listed. */
 async function verifyOne(
   context: RepositoryContext,
   entry: AnyEntry,
-  { all, quick }: Flags,
+  { all, quick, deep }: Flags,
 ): Promise<AnyResult | null> {
   const depth = quick === true ? 'stored' : 'plain';
   const expectedBytes = entry.manifest === null ? null : totalBytes(entry.manifest, 'stored');
@@ -90,7 +95,7 @@ async function verifyOne(
     const options = { depth, onBytes: progress.add } as const;
     if ('database' in entry) return await verifyBackup(context, entry, options);
     const { verifyBaseBackup } = await import('../operations/base_verify.ts');
-    return await verifyBaseBackup(context, entry, options);
+    return await verifyBaseBackup(context, entry, { ...options, deep: deep === true });
   } catch (error) {
     const isGone = error instanceof HoldfastError && error.code === 'BACKUP_NOT_FOUND';
     if (!isGone || all !== true) throw error;
@@ -109,10 +114,12 @@ export async function verifyCommand(invocation: Invocation): Promise<CommandResu
     const { verifyWalCommand } = await import('./verify_wal.ts');
     return verifyWalCommand(context, operands, flags);
   }
-  if (flags.deep === true) {
-    throw new HoldfastError('USAGE', '--deep is about the WAL', { hint: 'Add --wal.' });
-  }
   const entries = await chooseEntries(context, operands, flags);
+  if (flags.deep === true && flags.all !== true && entries.every((entry) => 'database' in entry)) {
+    throw new HoldfastError('USAGE', '--deep is about base backups and the WAL', {
+      hint: 'Name a base backup, or add --all or --wal.',
+    });
+  }
   const results: AnyResult[] = [];
   for (const entry of entries) {
     const result = await verifyOne(context, entry, flags);

@@ -33,7 +33,7 @@ export const verifyBackups: Command = {
       })
       .option('deep', {
         type: 'boolean',
-        describe: 'With --wal: pg_waldump also reads every record',
+        describe: 'Base backups: pg_verifybackup on what is restored; --wal: pg_waldump too',
       }),
   examples: [
     ['--latest mastertrade', 'Verify the latest backup of a database'],

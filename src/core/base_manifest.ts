@@ -84,7 +84,10 @@ export const baseManifestSchema = Type.Object(
     stop_timeline: Timeline,
     /** The WAL that makes it consistent, which is in the backup; oldest first. */
     wal_ranges: Type.Array(WalRange, { minItems: 1 }),
-    /** All files of the cluster together, as they were backed up. */
+    /**
+     * All files of the cluster together, as they were backed up; of an incremental one, all
+     * databases together as the server told.
+     */
     cluster_bytes: Bytes,
     /** How many files of the cluster are in it. */
     cluster_files: Bytes,

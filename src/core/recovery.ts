@@ -6,7 +6,7 @@
  * hold is read step by step, and only as far as it decides.
  */
 
-import { isUsable } from './base_chain.ts';
+import { chainOf } from './base_chain.ts';
 import type { BaseManifest } from './base_manifest.ts';
 import { type Lsn, requireLsn, segmentNumber } from './lsn.ts';
 import type { RecoveryTarget, TargetTimeline } from './recovery_target.ts';
@@ -17,6 +17,7 @@ import {
   runAt,
   segmentsOfRun,
   type TimelineWay,
+  type WalGap,
   type WalTree,
 } from './wal_ranges.ts';
 
@@ -51,6 +52,8 @@ export interface RecoveryRequest {
 /** A base backup, and the WAL that can be replayed upon it. */
 export interface Candidate<Base extends RecoveryBase> {
   readonly base: Base;
+  /** What is put together: the whole one first, `base` itself last. */
+  readonly chain: readonly [Base, ...Base[]];
   /** Which is followed. */
   readonly timeline: number;
   readonly start: Lsn;
@@ -61,15 +64,25 @@ export interface Candidate<Base extends RecoveryBase> {
    * that segment: then the backup alone is all that can be recovered.
    */
   readonly segments: readonly RunSegment[];
+  /** What is missing right behind them while later WAL is there; `null` where they are all. */
+  readonly gap: WalGap | null;
 }
 
-/** Complete segments from the one with a position on: the unfinished form is never asked for. */
-function segmentsFrom(way: TimelineWay, lsn: Lsn, segmentBytes: number): RunSegment[] {
+/**
+ * Segments from the one with a position on. An unfinished one is the last; the server takes it for
+ * the end of the WAL, so up to the end of the backup all are complete.
+ */
+function segmentsFrom(
+  way: TimelineWay,
+  lsn: Lsn,
+  lastNumber: bigint,
+  segmentBytes: number,
+): RunSegment[] {
   const run = runAt(way, lsn, segmentBytes);
   if (run === null) return [];
   const first = segmentNumber(lsn, segmentBytes);
   return segmentsOfRun(run, segmentBytes).filter(
-    ({ number, name }) => number >= first && !name.endsWith('.partial'),
+    ({ number, name }) => number >= first && (number > lastNumber || !name.endsWith('.partial')),
   );
 }
 
@@ -90,8 +103,9 @@ function wayFor(
 }
 
 /**
- * The base backups from which the wanted timeline can be followed, newest first. Only whole ones:
- * what an incremental one has, the WAL since the whole one before it has too.
+ * The base backups from which the wanted timeline can be followed, newest first: of incremental
+ * ones those whose whole chain is there. Where a link of it is lost, an older backup and the WAL
+ * since have all that the younger one has.
  *
  * @param bases of one cluster, in any order
  */
@@ -104,15 +118,18 @@ export function candidatesFor<Base extends RecoveryBase>(
     .toSorted((a, b) => (a.label < b.label ? 1 : -1))
     .flatMap((base) => {
       const { manifest } = base;
-      if (manifest === null || !isUsable(base) || manifest.parent !== null) return [];
+      const { links: chain } = chainOf(bases, base.label);
+      if (manifest === null || chain === null) return [];
       const [start, stop] = [requireLsn(manifest.start_lsn), requireLsn(manifest.stop_lsn)];
       const way = wayFor(tree, timeline, manifest.stop_timeline);
       if (way === null || !isOnWay(way, manifest.stop_timeline, stop)) return [];
-      const found = segmentsFrom(way, start, tree.segmentBytes);
       const lastNumber = (stop === 0n ? 0n : stop - 1n) / BigInt(tree.segmentBytes);
+      const found = segmentsFrom(way, start, lastNumber, tree.segmentBytes);
       // Without the WAL up to its end the server would not get past a gap.
       const segments = (found.at(-1)?.number ?? -1n) >= lastNumber ? found : [];
-      return [{ base, timeline: way.timeline, start, stop, segments }];
+      const firstNumber = segmentNumber(start, tree.segmentBytes);
+      const gap = way.gaps.find(({ last }) => last >= firstNumber) ?? null;
+      return [{ base, chain, timeline: way.timeline, start, stop, segments, gap }];
     });
 }
 
@@ -207,16 +224,44 @@ export function firstNeeded(
   return found === -1 ? segments.length : found;
 }
 
+/** Times of a manifest and of an index alike: texts sort as the times do. */
+const withMicroseconds = (iso: string) => `${iso.replace(/Z$/, '')}000Z`;
+
+/**
+ * Whether a base backup surely has nothing that was committed behind a time: it was finished by
+ * then, or a transaction that is not in it had ended by then. When it was begun tells nothing: what
+ * was committed until the server began with it is in it, whenever it is recovered to.
+ */
+function isBegunBy(
+  { base, start }: Candidate<RecoveryBase>,
+  known: readonly KnownSegment[],
+  segmentBytes: number,
+  at: string,
+): boolean {
+  if (at >= withMicroseconds(base.manifest?.finished_at ?? '')) return true;
+  return known.some(({ segment, index }) => {
+    if (index === null) return false;
+    const { earliest_at: earliest, first_commit: first, last_commit: last } = index;
+    const isBehind = segment.number * BigInt(segmentBytes) >= start;
+    if (isBehind && earliest !== null && earliest <= at) return true;
+    return [first, last].some((each) => {
+      return each !== null && requireLsn(each.lsn) >= start && each.at <= at;
+    });
+  });
+}
+
 /** What an outside look at a candidate tells, before any segment is looked into. */
 function quickVerdict(candidate: Candidate<RecoveryBase>, { target }: RecoveryRequest): Verdict {
-  const { base, stop, segments } = candidate;
+  const { base, stop, segments, gap } = candidate;
   if (target.kind === 'immediate') return { kind: 'reached', stopsIn: null };
-  // What was committed when the backup began is in it, whenever it is recovered to.
-  const begunAt = base.manifest?.started_at ?? '';
-  if (target.kind === 'time' && target.at < `${begunAt.replace(/Z$/, '')}000Z`) return tooEarly;
+  const begunAt = withMicroseconds(base.manifest?.started_at ?? '');
+  if (target.kind === 'time' && target.at < begunAt) return tooEarly;
   if (target.kind === 'lsn' && target.lsn < stop) return tooEarly;
   if (segments.length === 0) return beyond;
-  if (target.kind === 'newest') return { kind: 'reached', stopsIn: segments.at(-1) ?? null };
+  if (target.kind === 'newest') {
+    // Nobody who wants everything is given a part of it without a word.
+    return gap === null ? { kind: 'reached', stopsIn: segments.at(-1) ?? null } : beyond;
+  }
   return undecided;
 }
 
@@ -234,9 +279,14 @@ export function judge(
 ): Verdict {
   const quick = quickVerdict(candidate, request);
   if (quick.kind !== 'undecided') return quick;
-  for (const each of known) {
+  const { target } = request;
+  for (const [number, each] of known.entries()) {
     const hit = each.index === null ? undefined : hitIn(request, each.index);
-    if (hit !== undefined) return place(candidate, each, segmentBytes, hit.lsn);
+    if (hit !== undefined) {
+      const seen = known.slice(0, number + 1);
+      const isFit = target.kind !== 'time' || isBegunBy(candidate, seen, segmentBytes, target.at);
+      return isFit ? place(candidate, each, segmentBytes, hit.lsn) : tooEarly;
+    }
     if (each.problem !== null) return beyond;
   }
   return isAll ? beyond : undecided;

@@ -58,7 +58,22 @@ export function isClaimOf(
   );
 }
 
+/** Begins the identifier of a claim that is a stream's: no archiver's hook has it. */
+const streamMark = 'stream-';
+
+/** The identifier for the claim of an archive that only a stream writes into. */
+export function streamClaimId(random: Uint8Array): string {
+  return `${streamMark}${Buffer.from(random).toString('hex')}`;
+}
+
+/** Whether a claim of an archive is a stream's own, and no archiver's. */
+export function isClaimOfStream({ claim_id: id }: Pick<WalClaim, 'claim_id'>): boolean {
+  return id.startsWith(streamMark);
+}
+
 /** `host db1, data directory /var/lib/postgresql/15/main`, to be printed. */
-export function describeClaim({ host, data_directory: directory }: WalClaim): string {
+export function describeClaim(claim: WalClaim): string {
+  const { host, data_directory: directory } = claim;
+  if (isClaimOfStream(claim)) return `the stream of ${printable(host)}`;
   return `host ${printable(host)}, data directory ${printable(directory)}`;
 }

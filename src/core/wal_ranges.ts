@@ -74,7 +74,7 @@ interface Holding {
 }
 
 /** Segment numbers that one timeline is responsible for on a way. */
-interface Turn {
+export interface Turn {
   readonly timeline: number;
   readonly first: bigint;
   /** `null`: without end. */
@@ -105,8 +105,10 @@ function holdings({ segments }: ArchiveListing): Map<number, Holding> {
 /**
  * Which timeline's files are read where: the segment in which a timeline begins is read from that
  * timeline, which has copied what its parent wrote into it before the switch.
+ *
+ * @returns oldest first
  */
-function turnsOf(
+export function turnsOf(
   timeline: number,
   ancestors: readonly Ancestor[],
   segmentBytes: number,

@@ -18,10 +18,11 @@ import { makeFolders, replaceFile, writeNewFile } from '../process/durable.ts';
 import type { ArchivingServer } from './archiving_server.ts';
 import type { RepositoryContext } from './context.ts';
 import { hookFile, hookPath, renderWalFetch, renderWalPush, writeHook } from './wal_hooks.ts';
+import { markersFolder } from './wal_markers.ts';
 
 const elsewhereHint =
   'It runs in a container or on another host, or as a user who may not enter the repository: ' +
-  'give the repository to that user, or take full backups alone: scripts/backup_full.ts.';
+  'stream its WAL instead, scripts/wal_stream.ts; or give the repository to that user.';
 
 /** Who ran the self-test, and where. */
 type Place = Pick<WalClaim, 'system_identifier' | 'host' | 'data_directory'>;
@@ -64,6 +65,7 @@ export async function proveHook(
     candidate,
     renderWalPush({
       archive,
+      markers: markersFolder(context.repository.stateDir, server.cluster),
       claim: nobody(systemIdentifier, context.clock()),
       segmentBytes: facts.wal_segment_bytes,
       compressionLevel: context.config.settings.wal_compression_level,
@@ -161,7 +163,11 @@ export async function claimArchive(
   const line = Buffer.from(`${formatClaim(claim)}\n`, 'utf8');
   // Of two servers that claim a new archive at once, one fails here.
   if (found === null) await writeNewFile(file, line);
-  await writeHook(hook, renderWalPush({ archive, claim, segmentBytes, compressionLevel, path }));
+  const markers = markersFolder(repository.stateDir, cluster);
+  await writeHook(
+    hook,
+    renderWalPush({ archive, markers, claim, segmentBytes, compressionLevel, path }),
+  );
   await writeHook(
     hookFile(repository.root, cluster, 'wal_fetch'),
     renderWalFetch({

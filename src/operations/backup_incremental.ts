@@ -8,16 +8,20 @@ import { listBaseBackups } from '../catalog/base_catalog.ts';
 import { dueBase } from '../core/base_due.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { resolveConnection } from '../postgres/connection.ts';
-import { execute } from '../postgres/query.ts';
+import { execute, queryOne } from '../postgres/query.ts';
 import { type ArchivingServer, withArchivingServer } from './archiving_server.ts';
 import { takeBaseBackup } from './base_backup.ts';
 import type { BaseBackupResult } from './base_request.ts';
 import type { RepositoryContext } from './context.ts';
 import { awaitArrival, readStatus } from './setup_archiving.ts';
 import { type GapFacts, listWal } from './wal_list.ts';
+import { awaitStream, liveSlot } from './wal_stream_live.ts';
 
-/** PostgreSQL tells from here on what has changed since a base backup. */
+/** PostgreSQL can tell from here on what has changed since a base backup. */
 const summariesSince = 170_000;
+const noSummaries =
+  'the server does not summarize its WAL (summarize_wal is off), so that every base backup is a ' +
+  'whole one: scripts/setup_archiving.ts switches it on';
 /** A commit is in the WAL when its statement has ended; the clock has to have moved on too. */
 const heartbeatMs = 10;
 
@@ -31,7 +35,15 @@ export interface IncrementalRequest {
 export interface IncrementalResult {
   readonly cluster: string;
   /** The base backup that was taken, or `null`. */
-  readonly base: { readonly label: string; readonly kind: string; readonly bytes: number } | null;
+  readonly base: {
+    readonly label: string;
+    readonly kind: string;
+    readonly bytes: number;
+    /** Of an incremental one: what it builds upon. */
+    readonly parent: string | null;
+    /** Why it is a whole one where an incremental one was due. */
+    readonly full_instead: string | null;
+  } | null;
   /** The last segment of the archive. */
   readonly segment: string;
   /** The newest transaction that can be brought back; `null` where it could not be read. */
@@ -45,20 +57,39 @@ async function requireArchiving(
   context: RepositoryContext,
   server: ArchivingServer,
 ): Promise<void> {
-  const { isWorking, failure, claim } = await readStatus(context, server);
+  const { isWorking, failure, claim, plan } = await readStatus(context, server);
   if (isWorking) return;
+  const { changes, restart } = plan;
+  if (changes.length === 0 && restart.length > 0) {
+    const text = `the server at ${server.description} has to be restarted before it archives`;
+    throw new HoldfastError('ARCHIVING_FAILED', `${text}, for ${restart.join(' and ')}`, {
+      hint: 'Restart PostgreSQL, on Debian: systemctl restart postgresql; then run this again.',
+    });
+  }
   const why = failure ?? (claim === null ? 'nobody has claimed the archive' : 'it is not set up');
   throw new HoldfastError(
     'ARCHIVING_FAILED',
     `the WAL of ${server.description} does not come into the archive: ${why}`,
-    { hint: 'See scripts/setup_archiving.ts status; scripts/setup_archiving.ts switches it on.' },
+    {
+      hint:
+        'See scripts/setup_archiving.ts status; scripts/setup_archiving.ts switches it on. From a ' +
+        'server in a container or elsewhere it comes by scripts/wal_stream.ts.',
+    },
   );
+}
+
+/** Whether the server tells what has changed; `null`: it is too old for that. */
+async function summarizesWal({ client, facts }: ArchivingServer): Promise<boolean | null> {
+  if (facts.version_num < summariesSince) return null;
+  const sql = "SELECT pg_catalog.current_setting('summarize_wal') = 'on' AS is_on";
+  return (await queryOne<{ is_on: boolean }>(client, sql)).is_on;
 }
 
 async function takeDue(
   context: RepositoryContext,
   server: ArchivingServer,
   request: IncrementalRequest,
+  hasSummaries: boolean | null,
 ): Promise<BaseBackupResult | null> {
   if (request.base === 'none') return null;
   const { config, repository } = context;
@@ -66,13 +97,26 @@ async function takeDue(
   const due = dueBase(bases, {
     now: context.clock(),
     days: config.settings.base_backup_days,
-    hasSummaries: server.facts.version_num >= summariesSince,
+    hasSummaries: hasSummaries === true,
   });
   const mode = due ?? (request.base === 'now' ? 'full' : null);
   if (mode === null) return null;
   const target = await resolveConnection({ config, fallbackDatabase: 'postgres' });
   context.log.step(`taking a base backup of ${server.description}`);
   return takeBaseBackup(context, { target, mode, waitMs: 0 });
+}
+
+/** Marks this moment in the WAL and waits until it is safe. @returns the segment in which it is */
+async function awaitSafe(
+  context: RepositoryContext,
+  server: ArchivingServer,
+  slot: string | null,
+): Promise<string> {
+  if (slot !== null) return awaitStream(context, server, slot);
+  // An idle server commits nothing, and a recovery to a time needs a commit behind it.
+  await execute(server.client, 'SELECT pg_catalog.txid_current()');
+  await sleep(heartbeatMs, undefined, { signal: context.signal });
+  return awaitArrival(context, server);
 }
 
 /**
@@ -85,13 +129,12 @@ export async function moveForward(
   request: IncrementalRequest,
 ): Promise<IncrementalResult> {
   return withArchivingServer(context, async (server) => {
-    const { client, cluster } = server;
-    await requireArchiving(context, server);
-    const taken = await takeDue(context, server, request);
-    // An idle server commits nothing, and a recovery to a time needs a commit behind it.
-    await execute(client, 'SELECT pg_catalog.txid_current()');
-    await sleep(heartbeatMs, undefined, { signal: context.signal });
-    const segment = await awaitArrival(context, server);
+    const { cluster } = server;
+    const slot = await liveSlot(context, server);
+    if (slot === null) await requireArchiving(context, server);
+    const hasSummaries = await summarizesWal(server);
+    const taken = await takeDue(context, server, request, hasSummaries);
+    const segment = await awaitSafe(context, server, slot);
     const [archive] = await listWal(context, cluster);
     const timeline = Number.parseInt(segment.slice(0, 8), 16);
     const way = archive?.timelines.find((each) => each.timeline === timeline);
@@ -103,6 +146,8 @@ export async function moveForward(
           : {
               label: taken.manifest.label,
               kind: taken.manifest.kind,
+              parent: taken.manifest.parent,
+              full_instead: taken.fullInstead,
               bytes: taken.manifest.files.reduce((sum, { stored }) => sum + stored.bytes, 0),
             },
       segment,
@@ -110,6 +155,7 @@ export async function moveForward(
       gaps: way?.gaps ?? [],
       warnings: [
         ...(taken?.warnings ?? []),
+        ...(hasSummaries === false ? [noSummaries] : []),
         ...(archive?.times_unknown == null ? [] : [archive.times_unknown]),
       ],
     };

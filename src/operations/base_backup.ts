@@ -28,12 +28,14 @@ import type { FolderWriter } from '../storage/storage.ts';
 import { readBackFiles } from './backup_read_back.ts';
 import { compareContents, emptyContents, readArchive } from './base_archives.ts';
 import { noIncrementReason, type WrittenBase, writeBase } from './base_files.ts';
-import { type BasePreparation, type PreparedParent, prepareBase } from './base_prepare.ts';
+import type { PreparedParent } from './base_parent.ts';
+import { type BasePreparation, prepareBase } from './base_prepare.ts';
 import type { BaseBackupRequest, BaseBackupResult } from './base_request.ts';
 import { renderBaseScript } from './base_restore_script.ts';
 import { beginLabel } from './begin_label.ts';
 import { cleanUp } from './clean_up.ts';
 import type { RepositoryContext } from './context.ts';
+import { holdBackups } from './hold_backup.ts';
 import { connectMaintenance } from './open_database.ts';
 import { stopOnLostLock } from './stop_on_lost_lock.ts';
 
@@ -146,7 +148,7 @@ async function writeFiles(
   const archives = [...read.files];
   const script = renderBaseScript({
     label,
-    chain: [...(parent?.chain ?? []), label],
+    chain: [...(parent?.chain.map((link) => link.label) ?? []), label],
     filters: [
       ...(parent?.filters ?? []),
       ...archives.flatMap(({ filters }) => filters.map(({ name }) => name)),
@@ -155,7 +157,7 @@ async function writeFiles(
     serverVersion: prepared.server.version,
     serverMajor: prepared.server.major,
     toolVersion: context.toolVersion,
-    clusterBytes: clusterBytes(listed),
+    clusterBytes: clusterBytes(prepared, begun, listed),
     backupBytes: totalBytes({ files: archives }, 'stored'),
     damagedPages: base.damagedPages.length,
     tablespaces: prepared.cluster.tablespaces,
@@ -171,10 +173,15 @@ function round(seconds: number): number {
   return Math.round(seconds * 1000) / 1000;
 }
 
-function clusterBytes({ files }: ServerManifest): number {
+/** Of an increment the files tell what has changed: the server tells how large the databases are. */
+function clusterBytes(
+  { cluster }: BasePreparation,
+  { parent }: Begun,
+  { files }: ServerManifest,
+): number {
   let sum = 0;
   for (const { bytes } of files.values()) sum += bytes;
-  return sum;
+  return parent === null ? sum : Math.max(sum, cluster.bytes);
 }
 
 function collectWarnings(prepared: BasePreparation, base: WrittenBase): ManifestWarning[] {
@@ -231,7 +238,7 @@ function buildManifest(
     stop_lsn: last.end_lsn,
     stop_timeline: last.timeline,
     wal_ranges: [...listed.walRanges],
-    cluster_bytes: clusterBytes(listed),
+    cluster_bytes: clusterBytes(prepared, begun, listed),
     cluster_files: listed.files.size,
     tablespaces: cluster.tablespaces.flatMap(({ oid, name }) => {
       const file = archives.get(oid);
@@ -300,6 +307,12 @@ async function attempt(
   }
 }
 
+/** Why there is nothing to build upon any more, where an error says that; or `null`. */
+function removedReason(error: unknown, { label }: PreparedParent): string | null {
+  const isGone = error instanceof HoldfastError && error.code === 'BACKUP_NOT_FOUND';
+  return isGone ? `${label}, or one that it needs, was removed just now` : null;
+}
+
 /** An incremental one where that is wanted and possible, else a whole one with the reason. */
 async function backupLocked(
   context: RepositoryContext,
@@ -315,9 +328,13 @@ async function backupLocked(
   const { parent } = prepared;
   if (parent !== null) {
     try {
-      return tell(await attempt(context, prepared, lock, parent));
+      // Until it is committed nothing else says that its parents are needed.
+      const taken = await holdBackups(context.repository, parent.chain, () =>
+        attempt(context, prepared, lock, parent),
+      );
+      return tell(taken);
     } catch (error) {
-      fullInstead = noIncrementReason(error);
+      fullInstead = noIncrementReason(error) ?? removedReason(error, parent);
       if (fullInstead === null) throw error;
     }
   }

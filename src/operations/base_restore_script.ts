@@ -1,12 +1,11 @@
 /** Renders restore.sh, the script that lies beside every base backup, from its template. */
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { BaseTablespace } from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
 import type { FilterSpec } from '../core/manifest.ts';
 import { shellQuote } from '../core/quote.ts';
 import { formatBytes } from '../core/units.ts';
+import { readTemplate } from './template.ts';
 
 /** What is written into the restore.sh of a base backup. */
 export interface BaseScriptFacts {
@@ -30,7 +29,6 @@ export interface BaseScriptFacts {
 
 /** The text of restore.sh for one base backup: every value is one word in single quotes. */
 export function renderBaseScript(facts: BaseScriptFacts): string {
-  const template = join(import.meta.dirname, '../../templates/restore_base.sh');
   const values = new Map<string, string>([
     ['LABEL', facts.label],
     ['CHAIN', facts.chain.join(' ')],
@@ -48,7 +46,7 @@ export function renderBaseScript(facts: BaseScriptFacts): string {
       facts.tablespaces.map(({ oid, name }) => `${oid} ${JSON.stringify(name)}`).join('\n'),
     ],
   ]);
-  return readFileSync(template, 'utf8').replaceAll(/@([A-Z_]+)@/g, (placeholder, name: string) => {
+  return readTemplate('restore_base.sh').replaceAll(/@([A-Z_]+)@/g, (placeholder, name: string) => {
     const value = values.get(name);
     if (value === undefined) throw new HoldfastError('UNEXPECTED', `no value for ${placeholder}`);
     return shellQuote(value);

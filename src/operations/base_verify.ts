@@ -5,15 +5,16 @@
  */
 
 import { buffer } from 'node:stream/consumers';
-import { type BaseEntry, baseMisplacement } from '../catalog/base_catalog.ts';
+import { type BaseEntry, baseMisplacement, listBaseBackups } from '../catalog/base_catalog.ts';
 import { writeCheck } from '../catalog/checks.ts';
+import { chainOf } from '../core/base_chain.ts';
 import {
   type BaseManifest,
   type BaseManifestFile,
   serverManifestName,
 } from '../core/base_manifest.ts';
 import { parseBaseManifest } from '../core/base_manifest_codec.ts';
-import { type HoldfastError, toHoldfastError } from '../core/errors.ts';
+import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { manifestName, sumsName } from '../core/manifest.ts';
 import { parseSums, sumsOf } from '../core/sums.ts';
 import { createByteCounter } from '../pipeline/measure.ts';
@@ -23,8 +24,10 @@ import {
   emptyContents,
   readArchive,
 } from './base_archives.ts';
+import { type StoredChain, verifyDeep } from './base_deep.ts';
 import type { RepositoryContext } from './context.ts';
 import { holdBackup } from './hold_backup.ts';
+import type { StoredBase } from './unpack_archive.ts';
 import {
   compareBytes,
   type Finding,
@@ -37,6 +40,8 @@ import {
 export interface BaseVerifyOptions {
   /** `stored`: the stored bytes are hashed; `plain`: the archives are also read. */
   readonly depth: 'stored' | 'plain';
+  /** Whether PostgreSQL also checks what a restore would make of it. */
+  readonly deep: boolean;
   /** Told of stored bytes as they are read. */
   readonly onBytes?: (bytes: number) => void;
 }
@@ -46,6 +51,8 @@ export interface BaseVerifyResult {
   readonly entry: BaseEntry;
   readonly ok: boolean;
   readonly findings: readonly Finding[];
+  /** The labels of what PostgreSQL has checked put together; `null` where it was not asked. */
+  readonly deep: readonly string[] | null;
   readonly seconds: number;
   /** Stored bytes that were read. */
   readonly bytes: number;
@@ -181,46 +188,111 @@ async function inspect(
   return findings;
 }
 
+/** What it needs, with every other check as it is; what was found of itself before is over. */
+async function readChain(context: RepositoryContext, entry: BaseEntry) {
+  const { cluster, label } = entry;
+  const all = await listBaseBackups(context.repository.storage, { cluster });
+  const now = all.map((each) => (each.label === label ? { ...each, check: null } : each));
+  const { links, broken } = chainOf(now, label);
+  const found: readonly BaseEntry[] = links ?? [];
+  const [first, ...rest] = found.filter(
+    (link): link is BaseEntry & StoredBase => link.manifest !== null,
+  );
+  const chain: StoredChain | null = first === undefined ? null : [first, ...rest];
+  return { chain, broken };
+}
+
+function chainFinding(message: string): Finding {
+  return { file: manifestName, check: 'chain', message };
+}
+
+/** What is wrong with it, and (`foreign`) with another one that it needs. */
+interface Verdict {
+  readonly own: readonly Finding[];
+  readonly foreign: readonly Finding[];
+  readonly deep: readonly string[] | null;
+}
+
+async function lookDeep(
+  context: RepositoryContext,
+  entry: BaseEntry,
+  chain: StoredChain,
+): Promise<Verdict> {
+  const deep = chain.map(({ label }) => label);
+  const finding = (message: string): Finding => ({ file: manifestName, check: 'deep', message });
+  try {
+    return { own: (await verifyDeep(context, chain)).map(finding), foreign: [], deep };
+  } catch (error) {
+    if (!(error instanceof HoldfastError)) throw error;
+    if (error.code === 'RESTORE_FAILED')
+      return { own: [finding(error.message)], foreign: [], deep };
+    const label = error.details?.label;
+    if (typeof label !== 'string') throw error;
+    const { message } = findingOf(error, manifestName);
+    return label === entry.label
+      ? { own: [finding(message)], foreign: [], deep }
+      : { own: [], foreign: [chainFinding(`needs ${label}: ${message}`)], deep };
+  }
+}
+
+async function judge(
+  target: VerifyTarget & { readonly context: RepositoryContext },
+  entry: BaseEntry,
+  { depth, deep }: BaseVerifyOptions,
+): Promise<Verdict> {
+  const { context } = target;
+  const own = await inspect(target, entry, depth);
+  if (own.length > 0) return { own, foreign: [], deep: null };
+  const { chain, broken } = await readChain(context, entry);
+  if (chain === null) {
+    const foreign = [chainFinding(`needs ${broken}, which is missing or damaged`)];
+    return { own, foreign, deep: null };
+  }
+  return deep ? lookDeep(context, entry, chain) : { own, foreign: [], deep: null };
+}
+
 async function verifyHeld(
   context: RepositoryContext,
   entry: BaseEntry,
-  { depth, onBytes }: BaseVerifyOptions,
+  options: BaseVerifyOptions,
 ): Promise<BaseVerifyResult> {
   const started = context.stopwatch();
   const { storage } = context.repository;
   let bytes = 0;
   const count = (more: number) => {
     bytes += more;
-    onBytes?.(more);
+    options.onBytes?.(more);
   };
   const target = { context, storage, folder: entry.folder, onBytes: count };
-  const findings = await inspect(target, entry, depth);
+  const { own, foreign, deep } = await judge(target, entry, options);
   const seconds = context.stopwatch() - started;
-  const ok = findings.length === 0;
+  const findings = [...own, ...foreign];
   const facts = {
     run_id: context.runId,
     host: context.host,
-    depth,
+    depth: deep === null ? options.depth : 'deep',
     bytes,
     duration_seconds: Math.round(seconds * 1000) / 1000,
-    findings: findings.slice(0, 100),
+    findings: own.slice(0, 100),
   };
   let notRecorded: HoldfastError | null = null;
   try {
-    const check = { kind: ok ? 'verified' : 'damaged', at: context.clock() } as const;
+    // Damage of another backup is recorded beside that one, and may be mended there.
+    const check = { kind: own.length === 0 ? 'verified' : 'damaged', at: context.clock() } as const;
     await writeCheck(storage, entry.folder, check, facts);
   } catch (error) {
     notRecorded = toHoldfastError(error, 'recording the result');
   }
-  return { entry, ok, findings, seconds, bytes, notRecorded };
+  return { entry, ok: findings.length === 0, findings, deep, seconds, bytes, notRecorded };
 }
 
 /**
- * Verifies one base backup and records the result beside the cluster's backups.
+ * Verifies one base backup, and that all that it needs is there; records the result beside the
+ * cluster's backups.
  *
  * @returns what is wrong as findings
  * @throws HoldfastError STORE_UNREACHABLE, STORE_REFUSED, INTERRUPTED, BACKUP_NOT_FOUND when it was
- *   removed meanwhile
+ *   removed meanwhile; deep: what verifyDeep throws that is no damage
  */
 export async function verifyBaseBackup(
   context: RepositoryContext,

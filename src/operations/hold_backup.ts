@@ -25,3 +25,18 @@ export function holdBackup<T>(
     return work();
   });
 }
+
+/**
+ * The same for several backups: none of them is removed meanwhile.
+ *
+ * @throws HoldfastError as {@link holdBackup}
+ */
+export function holdBackups<T>(
+  repository: Pick<Repository, 'storage' | 'stateDir'>,
+  places: readonly { readonly label: string; readonly folder: string }[],
+  work: () => Promise<T>,
+): Promise<T> {
+  const [first, ...rest] = places;
+  if (first === undefined) return work();
+  return holdBackup(repository, first, () => holdBackups(repository, rest, work));
+}

@@ -1,10 +1,11 @@
 /** Which base backup, timeline and WAL a recovery takes; proven before a byte is written. */
 
 import { type BaseEntry, listBaseBackups } from '../catalog/base_catalog.ts';
-import { openWalArchive, type WalArchive } from '../catalog/wal_archive.ts';
+import type { WalArchive } from '../catalog/wal_archive.ts';
 import type { BaseManifest } from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
-import { formatLsn } from '../core/lsn.ts';
+import { formatLsn, segmentName } from '../core/lsn.ts';
+import { type PassedOver, passedOver } from '../core/passed_over.ts';
 import {
   type Candidate,
   candidatesFor,
@@ -18,6 +19,7 @@ import { describeTarget } from '../core/recovery_target.ts';
 import type { RunSegment, WalTree } from '../core/wal_ranges.ts';
 import { walTree } from '../core/wal_ranges.ts';
 import type { RepositoryContext } from './context.ts';
+import { openStreamedArchive, unfinishedFile } from './streamed_archive.ts';
 import { indexSegments } from './wal_index.ts';
 
 /** A base backup whose manifest can be read. */
@@ -27,10 +29,16 @@ export type UsableBase = BaseEntry & { readonly manifest: BaseManifest };
 export interface PitrPlan {
   readonly cluster: string;
   readonly base: UsableBase;
+  /** What is put together: the whole backup first, `base` itself last. */
+  readonly chain: readonly [UsableBase, ...UsableBase[]];
+  /** Younger base backups that cannot be restored. */
+  readonly passedOver: readonly PassedOver[];
   readonly timeline: number;
   /** What is replayed from the archive, oldest first; none where the backup alone is enough. */
   readonly segments: readonly RunSegment[];
   readonly segmentBytes: number;
+  /** Stands for the last segment, which is not complete ({@link unfinishedFile}); else `null`. */
+  readonly unfinished: string | null;
 }
 
 /** What can be recovered to on one timeline. Positions as PostgreSQL writes them. */
@@ -96,6 +104,15 @@ function toKnown(
   return indexSegments(scene.context, { archive: scene.archive, run, from, to, segmentBytes });
 }
 
+/** Why nothing behind a candidate's segments can be replayed though later WAL is there. */
+function gapBehind({ gap }: Candidate<BaseEntry>, { segmentBytes }: WalTree): string | null {
+  if (gap === null) return null;
+  const [first, last] = [gap.first, gap.last].map((number) => {
+    return segmentName(gap.timeline, number, segmentBytes);
+  });
+  return `${first === last ? `${first} is` : `${first} to ${last} are`} missing in the archive`;
+}
+
 /** Looks into as many segments as decide. */
 async function judgeCandidate(
   scene: Scene,
@@ -110,6 +127,9 @@ async function judgeCandidate(
     const isAll = at >= segments.length;
     const verdict = judge(candidate, request, known, { segmentBytes, isAll });
     const problem = known.find((each) => each.problem !== null)?.problem?.message ?? null;
+    if (verdict.kind === 'beyond') {
+      return { ...verdict, problem: problem ?? gapBehind(candidate, scene.tree) };
+    }
     if (verdict.kind !== 'undecided') return { ...verdict, problem };
     const end = Math.min(segments.length, at + stepSegments);
     known.push(...(await toKnown(scene, segments, at, end)));
@@ -149,7 +169,10 @@ async function rangeOf(scene: Scene, timeline: number): Promise<ReachableRange[]
 
 function describeRange(range: ReachableRange): string {
   const { timeline, from_lsn: from, from_time: begun, to_lsn: to, to_time: ended } = range;
-  const until = ended === null ? 'no transaction after it' : `the last transaction at ${ended}`;
+  const until =
+    ended === null
+      ? 'no transaction after it'
+      : `the last transaction, ${range.to_xid}, at ${ended}`;
   return `timeline ${timeline}: ${from} (a backup finished at ${begun}) to ${to} (${until})`;
 }
 
@@ -175,7 +198,7 @@ async function unreachable(
 }
 
 function whyNot(verdicts: readonly Verdict[], problem: string | null): string {
-  if (problem !== null) return `the WAL cannot be read so far (${problem})`;
+  if (problem !== null) return `the WAL cannot be replayed so far (${problem})`;
   if (verdicts.length === 0) return 'no base backup lies on that timeline';
   return verdicts.some(({ kind }) => kind === 'beyond')
     ? 'no record in the archived WAL lies behind it on that timeline'
@@ -192,10 +215,22 @@ function neededOf(
   return segments.filter(({ number }) => number <= last);
 }
 
+/** What nobody should take is as good as found damaged. */
+function without(bases: readonly BaseEntry[], avoid: ReadonlySet<string>, at: Date): BaseEntry[] {
+  return bases.map((base) =>
+    avoid.has(base.label) ? { ...base, check: { kind: 'damaged', at } } : base,
+  );
+}
+
+function isUsableBase(base: BaseEntry): base is UsableBase {
+  return base.manifest !== null;
+}
+
 /**
  * Finds the newest base backup from which the target is reached.
  *
- * @param cluster its name in the repository; it may be left out where there is only one
+ * @param named its name in the repository; it may be left out where there is only one
+ * @param avoid labels of backups that were found damaged just now
  * @throws HoldfastError TARGET_UNREACHABLE with what can be reached on each timeline,
  *   BACKUP_NOT_FOUND without base backups, USAGE where the cluster has to be named
  */
@@ -203,20 +238,26 @@ export async function planPitr(
   context: RepositoryContext,
   request: RecoveryRequest,
   named: string | undefined,
+  avoid: ReadonlySet<string> = new Set(),
 ): Promise<PitrPlan> {
-  const { cluster, bases } = await chooseCluster(context, named);
-  const archive = openWalArchive(context.repository.storage, cluster);
-  const tree = walTree(await archive.list());
+  const { cluster, bases: all } = await chooseCluster(context, named);
+  const bases = without(all, avoid, context.clock());
+  const { archive, listing } = await openStreamedArchive(context, cluster);
+  const tree = walTree(listing);
   const scene: Scene = { context, archive, tree, bases };
   const verdicts: Verdict[] = [];
   let problem: string | null = null;
   for (const candidate of candidatesFor(bases, tree, request.timeline)) {
     const verdict = await judgeCandidate(scene, candidate, request);
     const { base, timeline } = candidate;
-    if (verdict.kind === 'reached' && base.manifest !== null) {
+    const [whole, ...more] = candidate.chain.filter(isUsableBase);
+    if (verdict.kind === 'reached' && isUsableBase(base) && whole !== undefined) {
       const { segmentBytes } = tree;
       const segments = neededOf(candidate, verdict, segmentBytes);
-      return { cluster, base, timeline, segments, segmentBytes };
+      const unfinished = unfinishedFile(archive, segments);
+      const rest = { timeline, segments, segmentBytes, unfinished };
+      const over = passedOver(bases, base.label);
+      return { cluster, base, chain: [whole, ...more], passedOver: over, ...rest };
     }
     verdicts.push(verdict);
     problem ??= verdict.problem;

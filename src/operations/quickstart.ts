@@ -1,6 +1,7 @@
 /**
  * The quickstart: a server of its own, a sample database, a backup, its verification, a restore
- * under another name, and the comparison of the two. It touches nothing else on the machine.
+ * under another name, and the comparison of the two; then a table that is dropped by mistake and
+ * comes back from the second before. It touches nothing else on the machine.
  */
 
 import { join } from 'node:path';
@@ -13,6 +14,7 @@ import { connect, type ResolvedTarget } from '../postgres/connection.ts';
 import { execute, queryOne } from '../postgres/query.ts';
 import { backupFull } from './backup_full.ts';
 import type { RepositoryContext } from './context.ts';
+import { type RecoveryShown, showRecovery } from './quickstart_recovery.ts';
 import { sampleStatements, sampleTables } from './quickstart_sample.ts';
 import { restoreDatabase } from './restore.ts';
 import { labelSource } from './restore_source.ts';
@@ -33,6 +35,7 @@ export interface QuickstartResult {
   readonly restore_seconds: number;
   readonly tables: number;
   readonly rows: number;
+  readonly recovery: RecoveryShown;
 }
 
 function targetOf(cluster: ScratchCluster, database: string): ResolvedTarget {
@@ -102,7 +105,7 @@ async function compareBoth(cluster: ScratchCluster): Promise<void> {
 async function showOn(
   context: RepositoryContext,
   cluster: ScratchCluster,
-): Promise<QuickstartResult> {
+): Promise<Omit<QuickstartResult, 'recovery'>> {
   const { log } = context;
   log.step(`2. filling a sample database, ${sampleDatabase}`);
   await fillSample(context, cluster);
@@ -143,7 +146,8 @@ async function showOn(
 
 /**
  * Runs the quickstart. Its server listens on a Unix socket in a private folder only, runs as an
- * ordinary user also when root starts it, and is gone when this returns or throws.
+ * ordinary user also when root starts it, and is gone when this returns or throws. The process of
+ * root is that user then, too.
  *
  * @throws HoldfastError PROGRAM_MISSING without PostgreSQL's server programs; whatever failed
  */
@@ -152,9 +156,11 @@ export async function runQuickstart(context: RepositoryContext): Promise<Quickst
   log.step('1. starting a PostgreSQL of its own, in a private folder, on a Unix socket');
   const cluster = await startScratchCluster({ environment, signal, fast: true });
   try {
-    return await showOn(context, cluster);
+    const shown = await showOn(context, cluster);
+    const recovery = await showRecovery(context, { cluster, database: sampleDatabase });
+    return { ...shown, recovery };
   } finally {
     await cluster.stop();
-    log.step('7. the server is ended and its folder is gone; the backup stays');
+    log.step('12. both servers are ended and their folder is gone; the first backup stays');
   }
 }

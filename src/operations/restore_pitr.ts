@@ -4,16 +4,11 @@
  * a Continuous Archive Backup").
  */
 
-import { appendFile, chmod, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
-import { walFolder } from '../catalog/wal_archive.ts';
-import type { BaseManifestFile, BaseTablespace } from '../core/base_manifest.ts';
+import { chmod, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { BaseTablespace } from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
 import type { RecoveryRequest } from '../core/recovery.ts';
-import { createByteCounter } from '../pipeline/measure.ts';
-import { readBack } from '../pipeline/pipeline.ts';
 import {
   findServerPrograms,
   type RestoredCluster,
@@ -21,31 +16,19 @@ import {
   socketFolder,
   startAndWait,
 } from '../postgres/recovery_cluster.ts';
-import {
-  minimalConfiguration,
-  type RecoveryReport,
-  recoverySettings,
-  type TargetAction,
-  withoutTargets,
-} from '../postgres/recovery_settings.ts';
-import { settingLines } from '../postgres/setting_lines.ts';
-import { fileMode, folderMode } from '../process/durable.ts';
-import { freeBytesAt } from '../process/file_facts.ts';
+import type { RecoveryReport, TargetAction } from '../postgres/recovery_settings.ts';
+import type { Tool } from '../postgres/tools.ts';
+import { fileMode } from '../process/durable.ts';
 import { runChecked } from '../process/run.ts';
-import { childFailure, startChild } from '../process/stream.ts';
 import { isRoot } from '../process/user.ts';
+import { findCombine } from './combine_chain.ts';
 import type { RepositoryContext } from './context.ts';
-import { flowContext } from './context.ts';
+import { holdBackups } from './hold_backup.ts';
+import { configurePitr, modesOf } from './pitr_configure.ts';
 import { begin, empty, finish, requireFree } from './pitr_folder.ts';
 import type { PitrPlan } from './pitr_plan.ts';
-import {
-  hookFile,
-  hookPath,
-  recoveryEndCommand,
-  renderWalFetch,
-  restoreCommand,
-  writeHook,
-} from './wal_hooks.ts';
+import { requireRoom } from './pitr_room.ts';
+import { unpackBase } from './unpack_base.ts';
 
 /** What is restored, and where to. */
 export interface PitrRequest {
@@ -57,6 +40,8 @@ export interface PitrRequest {
   readonly tablespaces: ReadonlyMap<string, string>;
   /** Starts the server on this port and waits until it is promoted; `null`: it is not started. */
   readonly startPort: number | null;
+  /** Takes the configuration that was saved beside the data directory. */
+  readonly withConfig?: boolean;
 }
 
 /** What came of it. */
@@ -64,10 +49,10 @@ export interface PitrResult {
   /** The folder of the server's socket; `null` where it was not started. */
   readonly socket: string | null;
   readonly report: RecoveryReport | null;
+  /** What pg_combinebackup warns of, where a chain was put together. */
+  readonly warnings: readonly string[];
 }
 
-/** Unpacked so many bytes need a little more on a disk. */
-const spaceFactor = 1.02;
 const syncTimeoutMs = 3_600_000;
 
 /** Which tablespace goes where. @throws HoldfastError USAGE for one that is missing or unknown */
@@ -91,6 +76,15 @@ function mapTablespaces(
       hint: `Add --tablespace-mapping NAME=FOLDER for each of ${names}.`,
     });
   });
+}
+
+/** Where each tablespace goes by its OID, and (`null`) the data directory. */
+function foldersOf({ base }: PitrPlan, { pgdata, tablespaces }: PitrRequest) {
+  const mapped = mapTablespaces(base.manifest.tablespaces, tablespaces);
+  return new Map<number | null, string>([
+    [null, pgdata],
+    ...mapped.map(({ tablespace, folder }) => [tablespace.oid, folder] as const),
+  ]);
 }
 
 /**
@@ -119,61 +113,13 @@ export async function checkPitr(context: RepositoryContext, plan: PitrPlan, requ
     });
   }
   if (startPort !== null) socketFolder(pgdata);
-  const wanted = Math.ceil(manifest.cluster_bytes * spaceFactor);
-  const free = await freeBytesAt(pgdata);
-  if (free !== null && free < wanted) {
-    const text = `${dirname(pgdata)} has ${free} bytes left, and the cluster needs ${wanted}`;
-    throw new HoldfastError('NO_SPACE', text, { hint: 'Restore onto a larger file system.' });
-  }
+  await requireRoom(plan, foldersOf(plan, request));
   const { environment, signal, config } = context;
   const major = Math.floor(manifest.server.version_num / 10_000);
   const pgBinDir = config.settings.pg_bin_dir;
-  return findServerPrograms({ environment, pgBinDir, signal, major });
-}
-
-/** A sink that unpacks a tar archive. */
-async function untar(context: RepositoryContext, body: Readable, folder: string): Promise<void> {
-  const { environment, signal } = context;
-  const flags = ['--extract', '--no-same-owner', '--preserve-permissions', '--file=-'];
-  const child = startChild('tar', [...flags, `--directory=${folder}`], { environment, signal });
-  child.stdout.resume();
-  try {
-    await pipeline(body, child.stdin);
-  } catch (error) {
-    const exit = await Promise.race([child.exited, child.end().then(() => child.exited)]);
-    // A tar that gave up tells more than the pipe that broke.
-    throw exit.status !== null && exit.status !== 0 ? childFailure(child, exit) : error;
-  }
-  const exit = await child.exited;
-  if (exit.status !== 0) throw childFailure(child, exit);
-}
-
-/** Unpacks one archive and compares every byte with what the manifest says of it. */
-async function unpack(
-  context: RepositoryContext,
-  plan: PitrPlan,
-  file: BaseManifestFile,
-  folder: string,
-  onBytes: (bytes: number) => void,
-): Promise<void> {
-  const key = `${plan.base.folder}/${file.name}`;
-  const { stored, plain } = await readBack({
-    body: await context.repository.storage.get(key),
-    filters: file.filters,
-    storedObservers: [createByteCounter(onBytes)],
-    sinks: [(body) => untar(context, body, folder)],
-    context: flowContext(context),
-  });
-  if (stored.sha256 === file.stored.sha256 && plain.sha256 === file.plain.sha256) return;
-  throw new HoldfastError('DAMAGED', `${key} differs from what its manifest says`, {
-    hint: 'Run verify_backups.ts, and restore from another base backup or another copy.',
-  });
-}
-
-function fileOf(plan: PitrPlan, name: string): BaseManifestFile {
-  const file = plan.base.manifest.files.find((each) => each.name === name);
-  if (file !== undefined) return file;
-  throw new HoldfastError('MANIFEST_INVALID', `the manifest does not list ${name}`);
+  const tool = await findServerPrograms({ environment, pgBinDir, signal, major });
+  if (plan.chain.length > 1) await findCombine(tool);
+  return tool;
 }
 
 /** Tells the server where the tablespaces are (manual, "Low-Level Base Backup", tablespace_map). */
@@ -183,89 +129,54 @@ function tablespaceMap(mapped: ReturnType<typeof mapTablespaces>): string {
     .join('');
 }
 
-/** The tablespaces before the data directory: without its pg_control no server starts. */
-async function unpackAll(context: RepositoryContext, plan: PitrPlan, request: PitrRequest) {
-  const { manifest } = plan.base;
-  const mapped = mapTablespaces(manifest.tablespaces, request.tablespaces);
-  const base = manifest.files.find(({ role }) => role === 'base')?.name ?? 'base.tar';
-  const archives = [
-    ...mapped.map(({ tablespace, folder }) => ({ file: fileOf(plan, tablespace.file), folder })),
-    { file: fileOf(plan, base), folder: request.pgdata },
-  ];
-  const bytes = archives.reduce((sum, { file }) => sum + file.stored.bytes, 0);
-  const progress = await context.log.progress(`unpacking ${plan.base.label}`, bytes);
-  try {
-    for (const { file, folder } of archives) {
-      await unpack(context, plan, file, folder, progress.add);
-      await chmod(folder, folderMode);
-    }
-  } finally {
-    progress.end();
-  }
+/** Unpacks all. @returns what pg_combinebackup warns of */
+async function unpackAll(
+  context: RepositoryContext,
+  tool: Tool,
+  plan: PitrPlan,
+  request: PitrRequest,
+): Promise<string[]> {
+  const { pgdata } = request;
+  const mapped = mapTablespaces(plan.base.manifest.tablespaces, request.tablespaces);
+  const tablespaces = mapped.map(({ tablespace, folder }) => ({ oid: tablespace.oid, folder }));
+  const warnings = await unpackBase(context, tool, plan.chain, { pgdata, tablespaces });
   if (mapped.length > 0) {
-    await writeFile(join(request.pgdata, 'tablespace_map'), tablespaceMap(mapped), {
-      mode: fileMode,
-    });
+    await writeFile(join(pgdata, 'tablespace_map'), tablespaceMap(mapped), { mode: fileMode });
   }
+  return warnings;
 }
 
-/** Puts the command that takes WAL out of the archive in its place. */
-async function prepareFetch(context: RepositoryContext, plan: PitrPlan) {
-  // The backup has all that it needs; a command has to be there.
-  if (plan.segments.length === 0) return { restoreCommand: 'false', recoveryEndCommand: null };
-  const { root } = context.repository;
-  const hook = hookFile(root, plan.cluster, 'wal_fetch');
-  const text = renderWalFetch({
-    archive: join(root, walFolder(plan.cluster)),
-    systemIdentifier: plan.base.manifest.server.system_identifier,
-    segmentBytes: plan.segmentBytes,
-    path: await hookPath(context.environment),
-    jobs: context.config.settings.threads,
-  });
-  await writeHook(hook, text);
-  return { restoreCommand: restoreCommand(hook), recoveryEndCommand: recoveryEndCommand(hook) };
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => null)) !== null;
-}
-
-async function configure(
+/** Makes the folders and what is in them. @returns what pg_combinebackup warns of */
+async function fill(
   context: RepositoryContext,
   plan: PitrPlan,
   request: PitrRequest,
   cluster: RestoredCluster,
-): Promise<void> {
-  const { pgdata, action } = request;
-  const { recovery } = request;
-  // A backup of a standby has it, and a server with both would stay a standby for ever.
-  await rm(join(pgdata, 'standby.signal'), { force: true });
-  const isOwnTimeline = plan.timeline === plan.base.manifest.start_timeline;
-  const settings = recoverySettings({
-    target: recovery.target,
-    isInclusive: recovery.isInclusive,
-    timeline: isOwnTimeline ? null : plan.timeline,
-    action,
-    ...(await prepareFetch(context, plan)),
-  });
-  const auto = join(pgdata, 'postgresql.auto.conf');
-  const original = withoutTargets((await isThere(auto)) ? await readFile(auto, 'utf8') : '');
-  const text = `${original}\n# Written by restore_pitr.ts.\n${settings}`;
-  await writeFile(auto, text, { mode: fileMode });
-  const conf = join(pgdata, 'postgresql.conf');
-  if (!(await isThere(conf))) {
-    const minimal = minimalConfiguration(await readControlData(cluster), action);
-    await writeFile(conf, minimal, { mode: fileMode, flag: 'wx' });
-    for (const [name, text] of [
-      ['pg_hba.conf', 'local all all peer\n'],
-      ['pg_ident.conf', ''],
-    ] as const) {
-      const path = join(pgdata, name);
-      if (!(await isThere(path))) await writeFile(path, text, { mode: fileMode, flag: 'wx' });
+): Promise<string[]> {
+  const { pgdata } = request;
+  const mapped = mapTablespaces(plan.base.manifest.tablespaces, request.tablespaces);
+  const begun: string[] = [];
+  try {
+    for (const folder of [pgdata, ...mapped.map((each) => each.folder)]) {
+      await begin(folder);
+      begun.push(folder);
     }
-  } else if (action !== 'pause') {
-    // A limit that was raised meanwhile would stop a server that answers queries.
-    await appendFile(auto, settingLines({ hot_standby: 'off' }));
+    // Before there is a pg_control: with it and without a restore_command no server starts.
+    await writeFile(join(pgdata, 'recovery.signal'), '', { mode: fileMode });
+    const warnings = await unpackAll(context, cluster.tool, plan, request);
+    const control = await readControlData(cluster);
+    const { notes } = await configurePitr(context, plan, request, { cluster, control });
+    for (const note of notes) context.log.warn(note);
+    const { folder: mode } = await modesOf(pgdata);
+    for (const folder of begun) await chmod(folder, mode);
+    const { environment } = context;
+    await runChecked('sync', [], { environment, timeoutMs: syncTimeoutMs });
+    // The data directory last: a server may run on it when all is there.
+    for (const folder of begun.toReversed()) await finish(folder);
+    return [...warnings, ...notes];
+  } catch (error) {
+    for (const folder of begun.toReversed()) await empty(folder);
+    throw error;
   }
 }
 
@@ -285,25 +196,10 @@ export async function restorePitr(
   const { pgdata, startPort } = request;
   const { environment, signal } = context;
   const cluster: RestoredCluster = { pgdata, tool, environment, signal };
-  const mapped = mapTablespaces(plan.base.manifest.tablespaces, request.tablespaces);
-  const begun: string[] = [];
-  try {
-    for (const folder of [pgdata, ...mapped.map((each) => each.folder)]) {
-      await begin(folder);
-      begun.push(folder);
-    }
-    // Before there is a pg_control: with it and without a restore_command no server starts.
-    await writeFile(join(pgdata, 'recovery.signal'), '', { mode: fileMode });
-    await unpackAll(context, plan, request);
-    await configure(context, plan, request, cluster);
-    await runChecked('sync', [], { environment, timeoutMs: syncTimeoutMs });
-    // The data directory last: a server may run on it when all is there.
-    for (const folder of begun.toReversed()) await finish(folder);
-  } catch (error) {
-    for (const folder of begun.toReversed()) await empty(folder);
-    throw error;
-  }
-  if (startPort === null) return { socket: null, report: null };
+  const warnings = await holdBackups(context.repository, plan.chain, () =>
+    fill(context, plan, request, cluster),
+  );
+  if (startPort === null) return { socket: null, report: null, warnings };
   const report = await startAndWait(cluster, startPort, (state) => context.log.step(state));
-  return { socket: socketFolder(pgdata), report };
+  return { socket: socketFolder(pgdata), report, warnings };
 }

@@ -1,7 +1,5 @@
 /** Renders restore.sh, the script that lies beside every backup, from its template. */
 
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { DatabaseProperties } from '../core/database_properties.ts';
 import {
   createDatabaseSql,
@@ -12,6 +10,7 @@ import {
 } from '../core/database_sql.ts';
 import { psqlIdentifier, quoteIdentifier, quoteLiteral, shellQuote } from '../core/quote.ts';
 import { formatBytes } from '../core/units.ts';
+import { readTemplate } from './template.ts';
 
 /** The filters that stock programs undo, in the order in which they were applied. */
 export type ScriptFilter = 'zstd' | 'gzip';
@@ -129,7 +128,7 @@ function endMark(...texts: readonly string[]): string {
  * shell, or, quoted for SQL, in a here-document that the shell does not look into.
  */
 export function renderRestoreScript(facts: RestoreScriptFacts): string {
-  const template = readFileSync(join(import.meta.dirname, '../../templates/restore.sh'), 'utf8');
+  const template = readTemplate('restore.sh');
   const create = createSql(facts);
   const properties = propertiesSql(facts.properties);
   const programs = new Set([...facts.dump.filters, ...(facts.globals?.filters ?? [])]);

@@ -146,12 +146,15 @@ export async function install(
   return { claim, restart: [], arrived: await awaitArrival(context, server) };
 }
 
-/** What the hook says of a file that the archiver could not archive, asked on the server. */
-async function explainFailure(server: ArchivingServer, file: string): Promise<string> {
+/**
+ * What the hook says of a file that the archiver could not archive, asked on the server; `null`
+ * when it could be archived now, which the archiver finds within a minute.
+ */
+async function explainFailure(server: ArchivingServer, file: string): Promise<string | null> {
   const name = shellQuote(file);
   const command = `${shellQuote(server.hook)} ${shellQuote(`pg_wal/${file}`)} ${name}`;
   const words = await wordsFromServer(server.client, command);
-  return words === '' ? 'now it could be archived' : words;
+  return words === '' ? null : words.trim().replaceAll('\n', '; ');
 }
 
 /**
@@ -178,7 +181,7 @@ export async function awaitArrival(
     const isStuck = context.stopwatch() - sinceSeconds > arrivalSeconds;
     if (failures >= failuresMax || isStuck) {
       const file = (failures > 0 ? now.lastFailed : null) ?? segment;
-      const words = await explainFailure(server, file);
+      const words = (await explainFailure(server, file)) ?? 'now it could be archived';
       throw new HoldfastError(
         'ARCHIVING_FAILED',
         `${file} does not arrive in the archive (${failures} failures): ${words}`,

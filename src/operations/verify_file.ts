@@ -21,7 +21,11 @@ export interface Finding {
     | 'plain'
     | 'archive'
     | 'sums'
-    | 'manifest';
+    | 'manifest'
+    /** It needs another backup that is missing or damaged. */
+    | 'chain'
+    /** PostgreSQL's own check of what is restored from it. */
+    | 'deep';
   /** What is wrong, to be read after the file's name. */
   readonly message: string;
 }

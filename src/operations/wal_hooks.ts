@@ -3,7 +3,6 @@
  * (restore_command), from their templates, and puts them where the server finds them.
  */
 
-import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { HoldfastError } from '../core/errors.ts';
 import { encodeComponent } from '../core/names.ts';
@@ -11,11 +10,14 @@ import { shellQuote } from '../core/quote.ts';
 import { formatClaim, type WalClaim } from '../core/wal_claim.ts';
 import { makeFolders, replaceFile } from '../process/durable.ts';
 import { findProgram } from '../process/find_program.ts';
+import { readTemplate, type TemplateName } from './template.ts';
 
 /** What is written into a wal_push. */
 export interface WalPushFacts {
   /** The folder `incremental/<cluster>/wal`: an absolute path. */
   readonly archive: string;
+  /** Where wal_ship.ts leaves its markers: an absolute path, which need not exist. */
+  readonly markers: string;
   /** Who may write there. */
   readonly claim: WalClaim;
   /** Of the server, in bytes. */
@@ -58,7 +60,20 @@ const aheadBytesMax = 256 * 1024 * 1024;
 const aheadMax = 8;
 
 /** The programs that the hooks call. */
-const programs = ['zstd', 'openssl', 'od', 'cmp', 'sync', 'ln', 'mv', 'rm', 'wc', 'ls'];
+const programs = [
+  'zstd',
+  'openssl',
+  'od',
+  'cmp',
+  'sync',
+  'ln',
+  'mv',
+  'rm',
+  'wc',
+  'ls',
+  'stat',
+  'sleep',
+];
 /** Where the system's own programs are. */
 const systemFolders = ['/usr/local/bin', '/usr/bin', '/bin'];
 
@@ -69,9 +84,8 @@ function halves(systemIdentifier: string): [low: string, high: string] {
 }
 
 /** Puts one word of the shell in the place of each placeholder. */
-function fill(template: string, values: Readonly<Record<string, string | number>>): string {
-  const text = readFileSync(join(import.meta.dirname, '../../templates', template), 'utf8');
-  return text.replaceAll(/@([A-Z_]+)@/g, (placeholder, name: string) => {
+function fill(template: TemplateName, values: Readonly<Record<string, string | number>>): string {
+  return readTemplate(template).replaceAll(/@([A-Z_]+)@/g, (placeholder, name: string) => {
     const value = values[name];
     if (value === undefined) throw new HoldfastError('UNEXPECTED', `no value for ${placeholder}`);
     return shellQuote(String(value));
@@ -80,10 +94,11 @@ function fill(template: string, values: Readonly<Record<string, string | number>
 
 /** The text of wal_push for one server. */
 export function renderWalPush(facts: WalPushFacts): string {
-  const { archive, claim, segmentBytes, compressionLevel, path } = facts;
+  const { archive, markers, claim, segmentBytes, compressionLevel, path } = facts;
   const [low, high] = halves(claim.system_identifier);
   return fill('wal_push.sh', {
     ARCHIVE: archive,
+    MARKERS: markers,
     CLAIM: formatClaim(claim),
     HOST: claim.host,
     DATA_DIRECTORY: claim.data_directory,
@@ -157,9 +172,15 @@ export function archiveCommand(hook: string): string {
   return `${commandWord(hook)} %p %f || exit 1`;
 }
 
-/** The value of restore_command: the status is wal_fetch's own. */
-export function restoreCommand(hook: string): string {
-  return `${commandWord(hook)} %f %p`;
+/**
+ * The value of restore_command: the status is wal_fetch's own.
+ *
+ * @param unfinished a file within the cluster's folder that stands for its segment where no complete
+ *   one is there: the recovery ends with it. `null`: none does, so that no standby takes one
+ */
+export function restoreCommand(hook: string, unfinished: string | null = null): string {
+  const last = unfinished === null ? '' : ` ${commandWord(unfinished)}`;
+  return `${commandWord(hook)} %f %p${last}`;
 }
 
 /** The value of recovery_end_command: removes what was unpacked ahead. */

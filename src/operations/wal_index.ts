@@ -56,6 +56,7 @@ const scratchHint = 'Set TMPDIR to an existing folder: WAL is unpacked there to 
 
 /** Reads the index that is kept, or `null` where there is none that can be used. */
 async function readKept(archive: WalArchive, name: string): Promise<WalIndex | null> {
+  if (archive.streamed.has(name)) return null;
   const key = `${archive.folder}/${pathBeside(name, indexSuffix)}`;
   try {
     const index = parseIndex(await buffer(await archive.storage.get(key)));
@@ -70,6 +71,8 @@ async function readKept(archive: WalArchive, name: string): Promise<WalIndex | n
 
 /** Keeps an index. What cannot be kept is made again: that costs time and nothing else. */
 async function keep(context: Context, archive: WalArchive, index: WalIndex): Promise<void> {
+  // In the stream it may still grow, and it is not in the archive.
+  if (archive.streamed.has(index.segment)) return;
   try {
     const key = `${archive.folder}/${pathBeside(index.segment, indexSuffix)}`;
     await archive.storage.put(key, formatIndex(index));

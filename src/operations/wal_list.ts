@@ -1,10 +1,11 @@
 /** What list_backups.ts --wal tells about the WAL archives of a repository. */
 
-import { openWalArchive, type WalArchive, walClusters } from '../catalog/wal_archive.ts';
+import { readStreamClaim, streamFolder } from '../catalog/stream_folder.ts';
+import { type WalArchive, walClusters } from '../catalog/wal_archive.ts';
 import { HoldfastError } from '../core/errors.ts';
-import { formatLsn, segmentName } from '../core/lsn.ts';
+import { formatLsn, type Lsn, segmentName } from '../core/lsn.ts';
 import type { WalClaim } from '../core/wal_claim.ts';
-import type { IndexedCommit } from '../core/wal_index.ts';
+import { endOfIndex, type IndexedCommit } from '../core/wal_index.ts';
 import type { ArchiveListing } from '../core/wal_listing.ts';
 import {
   type RunSegment,
@@ -16,6 +17,7 @@ import {
   walTree,
 } from '../core/wal_ranges.ts';
 import type { RepositoryContext } from './context.ts';
+import { openStreamedArchive } from './streamed_archive.ts';
 import { indexSegments } from './wal_index.ts';
 
 /** WAL that can be replayed without a break. Positions as PostgreSQL writes them. */
@@ -64,6 +66,12 @@ export interface ArchiveFacts {
   readonly claim: WalClaim | null;
   readonly claim_problem: string | null;
   readonly segment_bytes: number;
+  /** Which server is streamed, and the segments that lie in the stream alone; or `null`. */
+  readonly stream: {
+    readonly server: string;
+    readonly slot: string;
+    readonly segments: readonly string[];
+  } | null;
   /** Each behind its parent. */
   readonly timelines: readonly TimelineFacts[];
   /** Why the times of transactions are not known, or not all; `null` where they are. */
@@ -112,6 +120,19 @@ class CommitFinder {
     return null;
   }
 
+  /** Where the records of an unfinished segment end; `null` where that cannot be told. */
+  async endOf(run: readonly RunSegment[]): Promise<Lsn | null> {
+    const range = { from: run.length - 1, to: run.length, segmentBytes: this.#segmentBytes };
+    try {
+      const [last] = await indexSegments(this.#context, { archive: this.#archive, run, ...range });
+      return last?.index == null ? null : endOfIndex(last.index);
+    } catch (error) {
+      if (!(error instanceof HoldfastError) || error.code === 'INTERRUPTED') throw error;
+      this.problem ??= error.message;
+      return null;
+    }
+  }
+
   async find(run: readonly RunSegment[]): Promise<Ends> {
     const key = `${run[0]?.name}-${run.at(-1)?.name}`;
     const known = this.#known.get(key);
@@ -148,13 +169,15 @@ async function rangeFacts(
   finder: CommitFinder,
 ): Promise<RangeFacts> {
   const segments = segmentsOfRun(run, segmentBytes);
+  const isUnfinished = run.parts.at(-1)?.isPartial === true;
+  const found = isUnfinished ? await finder.endOf(segments) : null;
   return {
     first_segment: segments[0]?.name ?? '',
     last_segment: segments.at(-1)?.name ?? '',
     segments: segments.length,
     begin_lsn: formatLsn(run.begin),
-    end_lsn: formatLsn(run.end),
-    ends_unfinished: run.parts.at(-1)?.isPartial === true,
+    end_lsn: formatLsn(found !== null && found > run.end ? found : run.end),
+    ends_unfinished: isUnfinished,
     ...(await finder.find(segments)),
   };
 }
@@ -195,6 +218,22 @@ async function claimFacts(
   }
 }
 
+/** A claim that cannot be read is told by wal_stream.ts: what was streamed counts all the same. */
+async function streamFacts(
+  { repository }: RepositoryContext,
+  { cluster, streamed }: WalArchive,
+): Promise<ArchiveFacts['stream']> {
+  const claim = await readStreamClaim(streamFolder(repository.root, cluster)).catch(ofDamage);
+  const segments = [...streamed.keys()].sort();
+  if (claim === null && segments.length === 0) return null;
+  return { server: claim?.server ?? 'unknown', slot: claim?.slot ?? 'unknown', segments };
+}
+
+function ofDamage(error: unknown): null {
+  if (error instanceof HoldfastError && error.code === 'DAMAGED') return null;
+  throw error;
+}
+
 /**
  * Tells what can be replayed from the WAL archives.
  *
@@ -210,8 +249,7 @@ export async function listWal(
   const found: ArchiveFacts[] = [];
   for (const each of await walClusters(storage)) {
     if (cluster !== undefined && cluster !== each) continue;
-    const archive = openWalArchive(storage, each);
-    const listing = await archive.list();
+    const { archive, listing } = await openStreamedArchive(context, each);
     const claimed = await claimFacts(archive);
     if (claimed.claim === null && claimed.claim_problem === null && isEmpty(listing)) continue;
     const { segmentBytes, foreign, unfinished } = listing;
@@ -224,6 +262,7 @@ export async function listWal(
       cluster: each,
       ...claimed,
       segment_bytes: segmentBytes,
+      stream: await streamFacts(context, archive),
       timelines,
       times_unknown: finder.problem,
       foreign,

@@ -1,6 +1,7 @@
 /** Reads one segment of a WAL archive whole, and tells what is wrong with it. */
 
 import type { FileHandle } from 'node:fs/promises';
+import { openStreamed } from '../catalog/stream_folder.ts';
 import type { WalArchive } from '../catalog/wal_archive.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { formatLsn, segmentNumber, segmentStart } from '../core/lsn.ts';
@@ -9,7 +10,7 @@ import { parseSegmentHeader, type SegmentHeader, segmentHeaderBytes } from '../c
 import { archivedPath } from '../core/wal_listing.ts';
 import type { RunSegment, TimelineWay } from '../core/wal_ranges.ts';
 import type { Observer } from '../pipeline/measure.ts';
-import { readBack } from '../pipeline/pipeline.ts';
+import { type ReadBackInput, readBack } from '../pipeline/pipeline.ts';
 import { type Context, flowContext } from './context.ts';
 
 /** Something that is wrong in a WAL archive. */
@@ -84,8 +85,12 @@ function isCopied(segment: RunSegment, header: SegmentHeader, way: TimelineWay |
   );
 }
 
-/** What the header says that the name or the server does not. */
-function compareHeader(
+/**
+ * What the header of a segment says that its name or the server does not.
+ *
+ * @returns to be read after the name of the file; `null` where they agree
+ */
+export function compareHeader(
   segment: RunSegment,
   header: SegmentHeader,
   { segmentBytes, systemIdentifier, way }: SegmentExpectation,
@@ -134,6 +139,20 @@ function compareSegment(
   }
 }
 
+/** The bytes of a segment, wherever it lies, and how they are compressed there. */
+async function openSegment(
+  archive: WalArchive,
+  name: string,
+): Promise<Pick<ReadBackInput, 'body' | 'filters'>> {
+  const path = archive.streamed.get(name);
+  const body = path === undefined ? null : await openStreamed(path);
+  if (body !== null) return { body, filters: [] };
+  // What has left the stream since is complete.
+  const moved = path === undefined ? name : name.replace(/\.partial$/, '');
+  const stored = await archive.storage.get(`${archive.folder}/${archivedPath(moved)}`);
+  return { body: stored, filters: [{ name: 'zstd', level: 1 }] };
+}
+
 /**
  * Reads a segment: it can be decompressed, agrees with its digest, its name and its server.
  *
@@ -148,16 +167,17 @@ export async function readSegment(context: Context, input: SegmentInput): Promis
     findings: [{ file: path, check, message }],
   });
   let digest: string | null;
+  const isStreamed = archive.streamed.has(segment.name);
   try {
-    digest = await archive.digest(segment.name);
+    // One of the stream may still grow; what the archive keeps beside its own is of that one.
+    digest = isStreamed ? null : await archive.digest(segment.name);
   } catch (error) {
     return damaged('digest', messageOfDamage(error));
   }
   const keeper = createHeadKeeper(segmentHeaderBytes);
   try {
     const { plain, stored } = await readBack({
-      body: await archive.storage.get(`${archive.folder}/${path}`),
-      filters: [{ name: 'zstd', level: 1 }],
+      ...(await openSegment(archive, segment.name)),
       observers: [keeper],
       file,
       context: flowContext(context),

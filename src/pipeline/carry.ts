@@ -1,4 +1,4 @@
-/** The way of most bytes of a backup: out of a pipe, past the observers, into a program. */
+/** The way of most bytes: out of a pipe, past the observers, and on into a program or nowhere. */
 
 import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
@@ -67,4 +67,37 @@ export async function carry({ pipe, observers, to, signal }: CarryInput): Promis
     await Promise.allSettled([read, written]);
     throw error;
   }
+}
+
+export interface DrainInput extends Pick<CarryInput, 'pipe' | 'signal'> {
+  /** Shown every piece once, in order; it keeps no hold on it. */
+  readonly see: (piece: Buffer) => void;
+}
+
+/**
+ * Shows what comes out of a pipe, up to its end, in one buffer that is used again and again.
+ *
+ * @throws what `see` or the signal broke it off with
+ */
+export async function drain({ pipe, see, signal }: DrainInput): Promise<void> {
+  const from = new Socket({
+    fd: pipe,
+    readable: true,
+    writable: false,
+    signal,
+    onread: {
+      buffer: Buffer.allocUnsafeSlow(pieceBytes),
+      callback(bytes, buffer) {
+        try {
+          see(Buffer.from(buffer.buffer, buffer.byteOffset, bytes));
+          return true;
+        } catch (error) {
+          from.destroy(error as Error);
+          return false;
+        }
+      },
+    },
+  });
+  from.resume();
+  await finished(from, { writable: false });
 }

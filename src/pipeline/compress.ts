@@ -29,9 +29,8 @@ async function programOrStream(
   for (const { name, args } of programs) {
     const path = await findProgram(name, context.environment);
     if (path === null) continue;
-    const { environment, signal, output } = context;
-    const child = startChild(path, args, { environment, signal, output });
-    return { kind: 'child', child, output };
+    const { environment, signal, output, into } = context;
+    return { kind: 'child', child: startChild(path, args, { environment, signal, output, into }) };
   }
   return { kind: 'stream', stream: createStream() };
 }

@@ -3,16 +3,11 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { Transform } from 'node:stream';
 import type { FilterSpec } from '../core/manifest.ts';
-import type { DataChild } from '../process/stream.ts';
+import type { DataChild, Outlet } from '../process/stream.ts';
 
 /** What a filter is while it runs: a child between two pipes, or a stream in this process. */
 export type Stage =
-  | {
-      readonly kind: 'child';
-      readonly child: DataChild;
-      /** Where the child writes to itself; its stdout is empty then. */
-      readonly output?: FileHandle | undefined;
-    }
+  | { readonly kind: 'child'; readonly child: DataChild }
   | { readonly kind: 'stream'; readonly stream: Transform };
 
 /** What a filter may use while it runs. */
@@ -26,6 +21,8 @@ export interface FilterContext {
   readonly temporaryDir?: string | undefined;
   /** Where a program writes to itself; a stream in this process leaves that to the pipeline. */
   readonly output?: FileHandle | undefined;
+  /** Where a program writes to in place of its stage's stream; it is closed here then. */
+  readonly into?: Outlet | undefined;
 }
 
 /**

@@ -1,21 +1,11 @@
 /** What a program prints is looked at, and goes nowhere. */
 
 import { closeSync } from 'node:fs';
-import { Writable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { addAbortSignal } from 'node:stream';
 import { makePipe } from '../process/pipe.ts';
-import { carry } from './carry.ts';
-import { type Observer, observe } from './measure.ts';
+import { drain } from './carry.ts';
+import { type Observer, showTo } from './measure.ts';
 import type { FlowContext, StartSource } from './pipeline.ts';
-
-/** Takes everything, and keeps nothing. */
-function nowhere(): Writable {
-  return new Writable({
-    write(_chunk, _encoding, done) {
-      done();
-    },
-  });
-}
 
 /**
  * Starts a program and shows the observers what it prints, up to the end of that. Whoever starts it
@@ -29,11 +19,11 @@ export async function lookAt(
   context: FlowContext,
 ): Promise<void> {
   const { temporaryDir, signal } = context;
+  const see = showTo(observers);
   const pipe = temporaryDir === undefined ? null : await makePipe(temporaryDir, context);
   if (pipe === null) {
     const { stdout } = start();
-    observe(stdout, observers);
-    await pipeline(stdout, nowhere(), { signal });
+    for await (const chunk of addAbortSignal(signal, stdout)) see(chunk);
     return;
   }
   try {
@@ -42,5 +32,5 @@ export async function lookAt(
     closeSync(pipe.read);
     throw error;
   }
-  await carry({ pipe: pipe.read, observers, to: nowhere(), signal });
+  await drain({ pipe: pipe.read, see, signal });
 }

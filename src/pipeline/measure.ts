@@ -49,3 +49,10 @@ export function observe(stream: Readable, observers: readonly Observer[]): void 
     }
   });
 }
+
+/** Shows pieces of bytes, one after the other, to all of the observers. */
+export function showTo(observers: readonly Observer[]): (piece: Buffer) => void {
+  return (piece) => {
+    for (const observer of observers) observer.update(piece);
+  };
+}

@@ -5,21 +5,24 @@
 
 import { closeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { Readable, type Transform } from 'node:stream';
+import type { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '../core/errors.ts';
 import type { FilterSpec, MeasuredBytes } from '../core/manifest.ts';
 import { followFile } from '../process/follow_file.ts';
 import { makePipe } from '../process/pipe.ts';
 import { childFailure, type DataChild, type Outlet } from '../process/stream.ts';
-import { type CarryInput, carry } from './carry.ts';
+import { type CarryInput, carry, drain } from './carry.ts';
 import { filterFor } from './compress.ts';
 import { createFanOut, type Sink } from './fan_out.ts';
 import type { Filter, FilterContext, Stage } from './filter.ts';
-import { createMeasure, type Observer, observe } from './measure.ts';
+import { createMeasure, type Observer, observe, showTo } from './measure.ts';
 
 /** How many threads, which environment, and what ends it. */
 export type FlowContext = FilterContext;
+
+/** Shows the bytes up to their end. */
+type Look = (see: (piece: Buffer) => void, signal: AbortSignal) => Promise<void>;
 
 interface FlowInput {
   /**
@@ -34,6 +37,8 @@ interface FlowInput {
   readonly stages: readonly Stage[];
   /** See the bytes after the last stage. */
   readonly after: readonly Observer[];
+  /** Where the last stage's program writes past this process: looks at the bytes there. */
+  readonly look?: Look | null;
   readonly sinks: readonly Sink[];
   readonly signal: AbortSignal;
 }
@@ -83,7 +88,7 @@ async function flow(input: FlowInput): Promise<void> {
   const signal = AbortSignal.any([input.signal, stop.signal]);
 
   const legs: Promise<void>[] = [];
-  const { source, before } = input;
+  const { source, before, look = null } = input;
   let from = typeof source === 'number' ? null : source;
   let through: Transform[] = [];
   if (from !== null) observe(from, before);
@@ -107,37 +112,20 @@ async function flow(input: FlowInput): Promise<void> {
   }
   if (from === null)
     throw new HoldfastError('UNEXPECTED', 'no stage takes what the program prints');
-  const last = input.stages.at(-1);
-  if (last?.kind === 'child' && last.output !== undefined) {
-    legs.push(follow(last.child, last.output, input.after, signal));
-    from = Readable.from([]);
-  } else {
+  if (look === null) {
     observe(through.at(-1) ?? from, input.after);
-  }
-  legs.push(pipeline([from, ...through, fanOut.stream], { signal }));
+    legs.push(pipeline([from, ...through, fanOut.stream], { signal }));
+  } else legs.push(look(showTo(input.after), signal));
 
   try {
     await Promise.all(legs);
-    await fanOut.done;
+    await (look === null ? fanOut.done : childrenSucceeded(children));
   } catch (error) {
     stop.abort();
     await Promise.allSettled([...legs, ...children.map((child) => child.end()), fanOut.done]);
     if (input.signal.aborted) throw interruption(input.signal);
     throw error;
   }
-}
-
-/** The last leg where a program writes into a file: what lies there is looked at. */
-function follow(
-  { exited }: DataChild,
-  output: FileHandle,
-  observers: readonly Observer[],
-  signal: AbortSignal,
-): Promise<void> {
-  const see = (piece: Buffer) => {
-    for (const observer of observers) observer.update(piece);
-  };
-  return followFile(output, exited, see, signal);
 }
 
 /** The first leg where no stream is its source: out of a pipe, or none that is ours. */
@@ -155,16 +143,17 @@ function interruption(signal: AbortSignal): HoldfastError {
     : new HoldfastError('INTERRUPTED', 'the transfer was interrupted', { cause: signal.reason });
 }
 
+/** @param last what the last of them gets beside the context */
 async function openStages(
   filters: readonly Filter[],
   direction: 'forward' | 'backward',
   context: FlowContext,
-  output?: FileHandle,
+  last: Pick<FlowContext, 'output' | 'into'> = {},
 ): Promise<Stage[]> {
   const stages: Stage[] = [];
   for (const [index, filter] of filters.entries()) {
     const isLast = index === filters.length - 1;
-    stages.push(await filter[direction](isLast ? { ...context, output } : context));
+    stages.push(await filter[direction](isLast ? { ...context, ...last } : context));
   }
   return stages;
 }
@@ -305,6 +294,53 @@ export interface ReadBackInput {
   readonly context: FlowContext;
 }
 
+/** The stages of a file that is read back, and how its plain bytes are looked at. */
+interface Opened {
+  readonly stages: readonly Stage[];
+  readonly look: Look | null;
+}
+
+/** Of a file that is only looked at: its plain bytes come out of a pipe where that can be made. */
+async function openLookedAt(filters: readonly Filter[], context: FlowContext): Promise<Opened> {
+  const { temporaryDir } = context;
+  const wantsPipe = temporaryDir !== undefined && filters.length > 0;
+  const pipe = wantsPipe ? await makePipe(temporaryDir, context) : null;
+  if (pipe === null) return { stages: await openStages(filters, 'backward', context), look: null };
+  let isTaken = false;
+  try {
+    const stages = await openStages(filters, 'backward', context, { into: pipe.write });
+    // A stream of this process does not write into a pipe.
+    isTaken = stages.at(-1)?.kind === 'child';
+    const look: Look = (see, signal) => drain({ pipe: pipe.read, see, signal });
+    return { stages, look: isTaken ? look : null };
+  } finally {
+    if (!isTaken) {
+      closeSync(pipe.read);
+      closeSync(pipe.write);
+    }
+  }
+}
+
+/** Of a file that is unpacked into another, by the last program itself where there is one. */
+async function openUnpacked(
+  filters: readonly Filter[],
+  context: FlowContext,
+  file: FileHandle,
+): Promise<Opened> {
+  const stages = await openStages(filters, 'backward', context, { output: file });
+  const last = stages.at(-1);
+  if (last?.kind !== 'child') return { stages, look: null };
+  const { exited } = last.child;
+  return { stages, look: (see, signal) => followFile(file, exited, see, signal) };
+}
+
+async function openReadBack({ filters, context, file, sinks }: ReadBackInput): Promise<Opened> {
+  const mirrors = filters.map(filterFor).toReversed();
+  if (file !== undefined) return openUnpacked(mirrors, context, file);
+  if (sinks === undefined || sinks.length === 0) return openLookedAt(mirrors, context);
+  return { stages: await openStages(mirrors, 'backward', context), look: null };
+}
+
 /**
  * Reads a file of a backup through the mirrors of its filters, backwards.
  *
@@ -312,10 +348,9 @@ export interface ReadBackInput {
  * @throws HoldfastError DAMAGED when a filter cannot make sense of the bytes; what a sink throws
  */
 export async function readBack(input: ReadBackInput): Promise<Measurements> {
-  const { context, file } = input;
-  const filters = input.filters.map(filterFor).toReversed();
-  const stages = await openStages(filters, 'backward', context, file);
-  const isWritten = file === undefined || stages.at(-1)?.kind === 'child';
+  const { context, file, sinks = [] } = input;
+  const { stages, look } = await openReadBack(input);
+  const isWritten = file === undefined || look !== null;
   const own: Sink[] = isWritten ? [] : [(body) => pipeline(body, file.createWriteStream())];
   const plain = createMeasure();
   const stored = createMeasure();
@@ -325,7 +360,8 @@ export async function readBack(input: ReadBackInput): Promise<Measurements> {
       before: [stored, ...(input.storedObservers ?? [])],
       stages,
       after: [plain, ...(input.observers ?? [])],
-      sinks: [...own, ...(input.sinks ?? [])],
+      look,
+      sinks: [...own, ...sinks],
       signal: context.signal,
     });
   } catch (error) {

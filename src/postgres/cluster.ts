@@ -29,6 +29,8 @@ export interface ScratchClusterOptions {
   readonly fast?: boolean | undefined;
   /** Lines of postgresql.conf. */
   readonly settings?: Readonly<Record<string, string>> | undefined;
+  /** The size of a WAL segment in MB, a power of 2; 16 unless told. */
+  readonly walSegmentMb?: number | undefined;
   /** Whom the server runs as when root starts it: `postgres` where it exists, else `nobody`. */
   readonly user?: OsUser | undefined;
   /** Gives up the start; a started cluster is ended by {@link ScratchCluster.stop} only. */

@@ -74,6 +74,7 @@ export interface ServerLayout {
 export interface ServerOptions {
   readonly environment: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal | undefined;
+  readonly walSegmentMb?: number | undefined;
 }
 
 /** The server's own programs, run as its user, in its folder. */
@@ -82,12 +83,14 @@ export class ScratchServer {
   readonly #bin: string;
   readonly #environment: Readonly<Record<string, string>>;
   readonly #signal: AbortSignal | undefined;
+  readonly #walSegmentMb: number;
 
   constructor(layout: ServerLayout, bin: string, options: ServerOptions) {
     this.#layout = layout;
     this.#bin = bin;
     this.#environment = { ...options.environment, LC_ALL: 'C' };
     this.#signal = options.signal;
+    this.#walSegmentMb = options.walSegmentMb ?? 16;
   }
 
   #options(timeoutMs: number) {
@@ -124,6 +127,7 @@ export class ScratchServer {
       `--locale=${process.platform === 'darwin' ? 'C' : 'C.UTF-8'}`,
       '--lc-messages=C',
       '--auth-local=trust',
+      `--wal-segsize=${this.#walSegmentMb}`,
       ...(password === null
         ? ['--auth-host=reject']
         : ['--auth-host=scram-sha-256', `--pwfile=${passwordFile}`]),

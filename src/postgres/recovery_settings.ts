@@ -16,6 +16,8 @@ export type TargetAction = 'pause' | 'promote' | 'shutdown';
 export interface RecoveryChoice {
   readonly target: RecoveryTarget;
   readonly isInclusive: boolean;
+  /** The server's major version. */
+  readonly major: number;
   /** Which is followed; `null`: that of the base backup. */
   readonly timeline: number | null;
   readonly action: TargetAction;
@@ -41,29 +43,39 @@ function targetSettings(target: RecoveryTarget): Record<string, string> {
   }
 }
 
-/**
- * A postgresql.auto.conf without the targets that the original had: the server takes no second
- * one, and an empty one that follows would be a second one to it.
- */
-export function withoutTargets(text: string): string {
-  return text
-    .split('\n')
-    .filter((line) => !/^\s*recovery_target(?:_\w+)?\s*=/i.test(line))
-    .join('\n');
-}
+const targetNames = [
+  'recovery_target',
+  'recovery_target_time',
+  'recovery_target_lsn',
+  'recovery_target_xid',
+  'recovery_target_name',
+] as const;
+/** The first version without promote_trigger_file: it does not start with a setting of it. */
+const withoutTriggerFile = 16;
 
 /**
- * What is added to postgresql.auto.conf: the last line about a setting counts. A restored cluster
- * never archives into the archive of the original.
+ * What is added to postgresql.auto.conf: the last line about a setting counts, so nothing that the
+ * original had decides. A restored cluster never archives into the archive of the original, and
+ * waits for no standby of it.
+ *
+ * The target comes last: one that is set to nothing behind it would be a second target to the
+ * server (assign_recovery_target_time and its kin in guc_tables.c).
  */
 export function recoverySettings(choice: RecoveryChoice): string {
+  const target = targetSettings(choice.target);
+  const others = targetNames.filter((name) => target[name] === undefined);
   return settingLines({
     archive_mode: 'off',
     restore_command: choice.restoreCommand,
     recovery_end_command: choice.recoveryEndCommand ?? '',
     archive_cleanup_command: '',
+    recovery_min_apply_delay: '0',
     primary_conninfo: '',
-    ...targetSettings(choice.target),
+    primary_slot_name: '',
+    synchronous_standby_names: '',
+    ...(choice.major < withoutTriggerFile ? { promote_trigger_file: '' } : {}),
+    ...Object.fromEntries(others.map((name) => [name, ''])),
+    ...target,
     recovery_target_inclusive: choice.isInclusive ? 'on' : 'off',
     recovery_target_timeline: choice.timeline === null ? 'current' : String(choice.timeline),
     recovery_target_action: choice.action,
@@ -94,6 +106,35 @@ export function controlValue(output: string, title: string): string {
 function originalLimits(output: string): Record<string, string> {
   return Object.fromEntries(
     limits.map((name) => [settingOf[name] ?? name, controlValue(output, `${name} setting`)]),
+  );
+}
+
+/** What a server takes that is not told otherwise (manual, "Server Configuration"). */
+const defaultLimits: Readonly<Record<string, number>> = {
+  max_connections: 100,
+  max_worker_processes: 8,
+  max_wal_senders: 10,
+  max_prepared_transactions: 0,
+  max_locks_per_transaction: 64,
+};
+
+/**
+ * The limits that a configuration sets lower than the original ran with: it may have been given
+ * them on its command line.
+ *
+ * @param output of pg_controldata
+ * @param settings by their names, as the configuration has them
+ */
+export function raisedLimits(
+  output: string,
+  settings: ReadonlyMap<string, string>,
+): Record<string, string> {
+  const needed = Object.entries(originalLimits(output));
+  return Object.fromEntries(
+    needed.filter(([name, value]) => {
+      const set = settings.get(name);
+      return Number(value) > (set === undefined ? (defaultLimits[name] ?? 0) : Number(set));
+    }),
   );
 }
 

@@ -13,6 +13,7 @@ export type ToolName =
   | 'pg_ctl'
   | 'pg_dump'
   | 'pg_dumpall'
+  | 'pg_receivewal'
   | 'pg_restore'
   | 'pg_waldump'
   | 'pgbench'

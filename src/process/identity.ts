@@ -26,7 +26,7 @@ function startOf(pid: number): string | null {
   try {
     stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   } catch {
-    return exists(pid) ? '' : null;
+    return processExists(pid) ? '' : null;
   }
   // The second field, the program's name in parentheses, may hold spaces and parentheses.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -35,7 +35,7 @@ function startOf(pid: number): string | null {
 }
 
 /** Whether a signal could be sent to a process (kill(2) with the signal 0). */
-function exists(pid: number): boolean {
+export function processExists(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (error) {
@@ -54,7 +54,11 @@ function bootOf(): string {
 
 /** Who this process is. */
 export function ownIdentity(): ProcessIdentity {
-  const { pid } = process;
+  return identityOf(process.pid);
+}
+
+/** Who a process of this host is, for as long as it runs. */
+export function identityOf(pid: number): ProcessIdentity {
   return { pid, started: startOf(pid) ?? '', host: hostname(), boot: bootOf() };
 }
 

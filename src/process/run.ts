@@ -7,6 +7,7 @@ import { spawn } from 'node:child_process';
 import { $ } from 'zx/core';
 import { HoldfastError } from '../core/errors.ts';
 import { shellQuote } from '../core/quote.ts';
+import { childFolder } from './child_folder.ts';
 import type { OsUser } from './user.ts';
 
 export interface RunOptions {
@@ -55,7 +56,7 @@ export async function runCommand(
     // zx leaves the pipe open after an empty text: a program that reads would wait for ever.
     ...(options.input ? { input: options.input } : { stdio: ['ignore', 'pipe', 'pipe'] as const }),
     timeout: options.timeoutMs ?? 60_000,
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    cwd: options.cwd ?? childFolder(),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
     ...(user === undefined
       ? {}

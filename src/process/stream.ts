@@ -6,8 +6,9 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { Readable, type Writable } from 'node:stream';
+import { Readable, Writable } from 'node:stream';
 import { HoldfastError } from '../core/errors.ts';
+import { childFolder } from './child_folder.ts';
 import type { OsUser } from './user.ts';
 
 const stderrTailBytesMax = 16 * 1024;
@@ -22,6 +23,8 @@ export interface ChildOptions {
   /** Called for each line that the child prints on stderr. */
   readonly onStderrLine?: ((line: string) => void) | undefined;
   readonly cwd?: string;
+  /** The child reads from it, from where it stands, in place of {@link DataChild.stdin}. */
+  readonly input?: FileHandle | undefined;
   /**
    * Takes what the child prints in place of {@link DataChild.stdout}, which is then empty, so that
    * the bytes need not go through this process.
@@ -51,6 +54,7 @@ export interface ChildExit {
 export interface DataChild {
   readonly program: string;
   readonly pid: number | undefined;
+  /** Closed from the beginning where the child reads from a file. */
   readonly stdin: Writable;
   readonly stdout: Readable;
   /** The last 16 kB of what the child printed on stderr. */
@@ -97,15 +101,16 @@ export function startChild(
   args: readonly string[],
   options: ChildOptions,
 ): DataChild {
-  const { output, into } = options;
+  const { input, output, into } = options;
   const child = spawn(program, [...args], {
     env: { ...options.environment },
     // A group of its own: Ctrl-C reaches this process alone, which then ends its children in order.
     detached: true,
-    stdio: ['pipe', into ?? output?.fd ?? 'pipe', 'pipe'],
-    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    stdio: [input?.fd ?? 'pipe', into ?? output?.fd ?? 'pipe', 'pipe'],
+    cwd: options.cwd ?? childFolder(),
     ...(options.user === undefined ? {} : { uid: options.user.uid, gid: options.user.gid }),
-  }) as ChildProcessByStdio<Writable, Readable | null, Readable>;
+  }) as ChildProcessByStdio<Writable | null, Readable | null, Readable>;
+  const stdin = child.stdin ?? new Writable().destroy();
   // A socket is closed without shutting it down: from now on the child alone has this end.
   if (typeof into === 'number') closeSync(into);
   else into?.destroy();
@@ -134,7 +139,7 @@ export function startChild(
   // Whoever awaits `exited` hears of a failed start; nobody has to, to keep the process alive.
   exited.catch(() => undefined);
   // A child that closes its input early is told by its exit status, not by this stream's EPIPE.
-  child.stdin.on('error', () => undefined);
+  stdin.on('error', () => undefined);
 
   function terminate(): void {
     if (ended) return;
@@ -147,7 +152,7 @@ export function startChild(
   return {
     program,
     pid: child.pid,
-    stdin: child.stdin,
+    stdin,
     stdout: stdoutOf(child, options),
     stderrTail,
     exited,

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ArchivingBench, openArchivingBench, waitFor } from '../support/archiving_bench.ts';
 import { type TestCluster, testEnvironment } from '../support/cluster.ts';
+import { copyServer } from '../support/copied_server.ts';
 import { projectDir } from '../support/source_tree.ts';
 
 const execute = promisify(execFile);
@@ -32,36 +33,9 @@ async function writeWal(bench: ArchivingBench, sessions: number): Promise<string
   return String(row?.name);
 }
 
-/** Of the clone, on the same socket folder. */
-const clonePort = '5433';
-
 async function failuresOf(cluster: TestCluster): Promise<number> {
   const [row] = await cluster.sql('SELECT failed_count::int AS n FROM pg_stat_archiver');
   return Number(row?.n);
-}
-
-/** Copies a running cluster, as pg_basebackup does, and starts the copy beside it. */
-async function startClone(cluster: TestCluster) {
-  const { osUser: user, socketDirectory, binDirectory } = cluster;
-  const data = cluster.dataDirectory.replace(/data$/, 'clone');
-  const options = { env: testEnvironment, cwd: '/', ...(user && { uid: user.uid, gid: user.gid }) };
-  const run = (program: string, args: readonly string[]) =>
-    execute(join(binDirectory, program), args, options);
-  const server = [`--host=${socketDirectory}`, '--username=postgres'];
-  const psql = async (sql: string) => {
-    const format = ['--no-psqlrc', '--no-align', '--tuples-only', `--port=${clonePort}`];
-    const { stdout } = await run('psql', [...server, ...format, `--command=${sql}`]);
-    return stdout.trim();
-  };
-  await run('pg_basebackup', [...server, `--pgdata=${data}`, '--checkpoint=fast']);
-  const start = ['start', '--wait', '--silent', `--options=-c port=${clonePort}`];
-  await run('pg_ctl', [...start, `--pgdata=${data}`, `--log=${data}.log`]);
-  return {
-    data,
-    psql,
-    failures: async () => Number(await psql('SELECT failed_count FROM pg_stat_archiver')),
-    stop: () => run('pg_ctl', ['stop', '--mode=immediate', `--pgdata=${data}`]),
-  };
 }
 
 describe('archiving', () => {
@@ -155,12 +129,12 @@ describe('archiving', () => {
 
   it('keeps a clone out, until the clone takes over and the old server is out', async () => {
     const { cluster } = bench;
-    const clone = await startClone(cluster);
-    const environment = { PGPORT: clonePort };
+    const clone = await copyServer(cluster, { name: 'clone', port: 5433, kind: 'clone' });
+    const { environment } = clone;
     try {
       const before = await archived(bench);
-      await clone.psql('CREATE TABLE of_the_clone ()');
-      await clone.psql('SELECT pg_switch_wal()');
+      await clone.rows('CREATE TABLE of_the_clone ()');
+      await clone.rows('SELECT pg_switch_wal()');
       await waitFor('the clone is refused', async () => (await clone.failures()) > 0);
       expect(await archived(bench)).toEqual(before);
       const told = await bench.setup(['status'], environment);
@@ -183,7 +157,7 @@ describe('archiving', () => {
       });
       expect((await bench.setup(['status'])).json.failure).toContain('take-over');
     } finally {
-      await clone.stop();
+      await clone.crash();
     }
   });
 

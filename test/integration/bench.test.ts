@@ -28,7 +28,7 @@ function bench(...args: string[]) {
   });
 }
 
-const sample = { wall: 1, cpu: 1, serverCpu: 0.5, memory: null, bytes: 10 };
+const sample = { wall: 1, cpu: 1, serverCpu: 0.5, memory: null, bytes: 10, each: null };
 const group: GroupResult = {
   title: 'Backup',
   floor: 'the floor',

@@ -310,7 +310,8 @@ describe('restore_pitr.ts', () => {
     await handOver();
     try {
       const pgdata = newFolder();
-      const outcome = await run(pgdata);
+      // The backup itself is wanted: no older one does.
+      const outcome = await run(pgdata, '--target-immediate', '--target-timeline', '1');
       expect(outcome.status).toBe(4);
       expect(await readdir(pgdata)).toEqual([]);
       expect(await readdir(`${pgdata} \\ space`)).toEqual([]);

@@ -179,6 +179,14 @@ is_spooled() { [ "$(spooled)" = "$1 " ]; }
   render_fetch "$hook" "$megabyte" ', "gapEndsRecovery": true'
   fetch "$second" "$target"
   assert_absent
+  # So is one of several: what matters is whether anything comes later.
+  render_fetch "$hook"
+  rm "$archive/00000001/$first.zst"
+  fetch "$first" "$target"
+  assert_given_up "$first is missing in the archive, and $third is there: a gap"
+  touch "$archive/00000001/not-a-segment-of-the-WAL.zst"
+  fetch 000000010000000000000FFF "$target"
+  assert_absent
   # The last segment of a log of 4 GB is followed by the first one of the next.
   render_fetch "$hook"
   store 000000010000000500000000

@@ -330,6 +330,196 @@ $pgdata" ]
   [[ $output == *'may not write into'* ]]
 }
 
+# What wal_ship.ts leaves behind for a file that it has stored. mark NAME FILE
+mark() {
+  mkdir -p "$markers"
+  printf 'stored %s\n' "$(stat --format='%s %d %i %.9Y %.9Z' "$2")" >"$markers/$1"
+}
+# A zstd that says when it is called.
+telling_zstd() {
+  mkdir "$place/bin"
+  cat >"$place/bin/zstd" <<PROGRAM
+#!/bin/sh
+: >'${place//\'/\'\\\'\'}/called'
+exec $(command -v zstd) "\$@"
+PROGRAM
+  chmod 755 "$place/bin/zstd"
+  PATH="$place/bin:$PATH" render_push "$hook"
+}
+was_called() { [ -e "$place/called" ]; }
+
+@test "what wal_ship.ts has stored is answered at once" {
+  make_segment seg "$first"
+  push seg "$first"
+  telling_zstd
+  mark "$first" seg
+  push seg "$first"
+  [ "$status" = 0 ]
+  [ -z "$output" ]
+  run ! was_called
+  # A history file too, whatever its size.
+  printf '1\t0/3000000\tnone\n' >00000002.history
+  push 00000002.history 00000002.history
+  mark 00000002.history 00000002.history
+  push 00000002.history 00000002.history
+  [ "$status" = 0 ]
+  # Whoever has the claim is looked at all the same.
+  claim_line '' '' other >"$archive/claim.json"
+  push seg "$first"
+  [ "$status" = 1 ]
+  [[ $output == *'another server has claimed'* ]]
+}
+
+@test "a marker of another file, or of another state of it, is not believed" {
+  make_segment seg "$first"
+  push seg "$first"
+  telling_zstd
+  mark "$first" seg
+  local line
+  line=$(cat "$markers/$first")
+  # The same bytes in another file; then other bytes in the same file, which has the same size.
+  cp seg other
+  push other "$first"
+  [ "$status" = 0 ]
+  was_called
+  poke seg 5000 '00ff00ff'
+  push seg "$first"
+  [ "$status" = 1 ]
+  [[ $output == *'holds other bytes'* ]]
+  # Also where somebody sets the time back.
+  touch --date="@$(printf '%s' "$line" | cut -d ' ' -f 5)" seg
+  push seg "$first"
+  [ "$status" = 1 ]
+  [[ $output == *'holds other bytes'* ]]
+  # A recycled one, under its new name: the marker of the old one says nothing of it.
+  make_segment next "$second"
+  mv seg old
+  mv next seg
+  push seg "$first"
+  [ "$status" = 1 ]
+  push seg "$second"
+  [ "$status" = 0 ]
+  assert_stored seg "$second"
+}
+
+@test "a marker counts for nothing while the archive lacks the segment or its digest" {
+  make_segment seg "$first"
+  mark "$first" seg
+  push seg "$first"
+  [ "$status" = 0 ]
+  assert_stored seg "$first"
+  rm "$archive/00000001/$first.sha256"
+  mark "$first" seg
+  push seg "$first"
+  [ "$status" = 0 ]
+  assert_stored seg "$first"
+  # Nor does that of a segment of another size than the server's.
+  make_segment large "$first" $((2 * megabyte))
+  mark "$first" large
+  push large "$first"
+  [ "$status" = 1 ]
+  [[ $output == *'a segment of 2097152 bytes'* ]]
+}
+
+@test "nonsense among the markers, or none that can be read, changes nothing" {
+  make_segment seg "$first"
+  mkdir -p "$markers"
+  local nonsense
+  for nonsense in '' 'stored' 'stored ' 'stored 1' "stored \$(touch x)" 'working' 'working 0x' \
+    'working -' "working $(printf '9%.0s' {1..30})" '*' "$(head -c 5000 /dev/zero | tr '\0' x)"; do
+    rm -rf "$archive/00000001"
+    printf '%s\n' "$nonsense" >"$markers/$first"
+    push seg "$first"
+    [ "$status" = 0 ]
+    [ -z "$output" ]
+    assert_stored seg "$first"
+  done
+  [ ! -e x ]
+  for nonsense in mkdir mkfifo 'ln -s /dev/zero' 'ln -s nowhere'; do
+    rm -rf "$archive/00000001" "$markers/$first"
+    $nonsense "$markers/$first"
+    push seg "$first"
+    [ "$status" = 0 ]
+    assert_stored seg "$first"
+  done
+  rm -rf "$archive/00000001" "$markers"
+  : >"$markers"
+  push seg "$first"
+  [ "$status" = 0 ]
+  [ -z "$output" ]
+  assert_stored seg "$first"
+}
+
+@test "while wal_ship.ts works on a segment it is waited for, but no longer than it lives" {
+  make_segment seg "$first"
+  push seg "$first"
+  telling_zstd
+  mkdir -p "$markers"
+  sleep 30 3>&- &
+  local worker=$!
+  printf 'working %s\n' "$worker" >"$markers/$first"
+  # It finishes in the middle.
+  (
+    sleep 0.3
+    mark "$first.new" seg
+    mv "$markers/$first.new" "$markers/$first"
+  ) 3>&- &
+  push seg "$first"
+  [ "$status" = 0 ]
+  run ! was_called
+  # It is killed in the middle.
+  rm -rf "$archive/00000001"
+  printf 'working %s\n' "$worker" >"$markers/$first"
+  (
+    sleep 0.3
+    kill "$worker"
+  ) 3>&- &
+  push seg "$first"
+  [ "$status" = 0 ]
+  was_called
+  assert_stored seg "$first"
+}
+
+@test "one that never ends is waited for, but not for ever" {
+  make_segment seg "$first"
+  mkdir -p "$markers"
+  sleep 30 3>&- &
+  local worker=$!
+  printf 'working %s\n' "$worker" >"$markers/$first"
+  push seg "$first"
+  kill "$worker"
+  [ "$status" = 0 ]
+  assert_stored seg "$first"
+}
+
+@test "wal_ship.ts is told what is worked on here, and for how long" {
+  make_segment seg "$first"
+  mkdir -p "$markers" "$place/bin"
+  cat >"$place/bin/zstd" <<PROGRAM
+#!/bin/sh
+cp '${markers//\'/\'\\\'\'}/$first' '${place//\'/\'\\\'\'}/told'
+exec $(command -v zstd) "\$@"
+PROGRAM
+  chmod 755 "$place/bin/zstd"
+  PATH="$place/bin:$PATH" render_push "$hook"
+  push seg "$first"
+  [ "$status" = 0 ]
+  [[ $(cat "$place/told") == 'working '[0-9]* ]]
+  wait_until [ ! -e "$markers/$first" ]
+  # Also when it fails, and when it is ended.
+  truncate --size=-1 seg
+  push seg "$second"
+  [ "$status" = 1 ]
+  [ -z "$(ls -A "$markers")" ]
+  make_segment seg "$second"
+  rm -r "$place/bin"
+  slow_zstd
+  "$node" "$checkout/test/support/signalled.ts" TERM "$archive" "$shell" "$place/slow" \
+    seg "$second" >"$place/ended"
+  [ "$(cat "$place/ended")" = 1 ]
+  [ -z "$(ls -A "$markers")" ]
+}
+
 @test "rendered it is clean under shellcheck, whatever stands in the values" {
   command -v shellcheck >/dev/null || return 0
   shellcheck "$hook"

@@ -71,9 +71,12 @@ export async function runTakeBase(
 }
 
 /** The same as a program of its own, to be killed. */
-export function spawnTakeBase(environment: Readonly<Record<string, string>>): DataChild {
+export function spawnTakeBase(
+  environment: Readonly<Record<string, string>>,
+  mode: 'full' | 'incremental' = 'full',
+): DataChild {
   const script = join(import.meta.dirname, 'take_base_child.ts');
-  const child = startChild(process.execPath, [script, 'full', '--json'], {
+  const child = startChild(process.execPath, [script, mode, '--json'], {
     environment: { PATH: testEnvironment.PATH ?? '', HOME: '/nonexistent', ...environment },
   });
   child.stdin.end();

@@ -11,8 +11,10 @@ import { executeCommand } from '../../src/cli/execute.ts';
 import { listBackups } from '../../src/cli/list_backups_command.ts';
 import { pruneBackups } from '../../src/cli/prune_backups_command.ts';
 import { restoreBackup } from '../../src/cli/restore_backup_command.ts';
+import { restorePitrCommand } from '../../src/cli/restore_pitr_command.ts';
 import { setupArchiving } from '../../src/cli/setup_archiving_command.ts';
 import { verifyBackups } from '../../src/cli/verify_backups_command.ts';
+import { walStream } from '../../src/cli/wal_stream_command.ts';
 import { type DataChild, startChild } from '../../src/process/stream.ts';
 
 const commands = {
@@ -22,8 +24,10 @@ const commands = {
   list_backups: listBackups,
   prune_backups: pruneBackups,
   restore_backup: restoreBackup,
+  restore_pitr: restorePitrCommand,
   setup_archiving: setupArchiving,
   verify_backups: verifyBackups,
+  wal_stream: walStream,
 } as const satisfies Record<string, Command>;
 
 export type CommandName = keyof typeof commands;

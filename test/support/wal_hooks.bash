@@ -18,6 +18,7 @@ make_places() {
   place="$BATS_TEST_TMPDIR/it's \$(touch x) \"%f\" @PATH@"
   archive="$place/wal"
   pgdata="$place/data"
+  markers="$place/state/it's"
   mkdir -p "$archive" "$pgdata/pg_wal"
   cd "$pgdata" || exit
   pgdata=$(pwd -P)
@@ -37,7 +38,7 @@ claim_line() {
 # render_push FILE [SEGMENT_BYTES [CLAIM]]
 # shellcheck disable=SC2119
 render_push() {
-  "$node" "$checkout/test/support/render_wal_hook.ts" push "{ \"archive\": $(json "$archive"),
+  "$node" "$checkout/test/support/render_wal_hook.ts" push "{ \"archive\": $(json "$archive"), \"markers\": $(json "$markers"),
     \"claim\": ${3:-$(claim_line)}, \"segmentBytes\": ${2:-$megabyte}, \"compressionLevel\": 1,
     \"path\": $(json "$PATH") }" >"$1"
 }

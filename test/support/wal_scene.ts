@@ -12,6 +12,7 @@ import {
   renderWalPush,
   writeHook,
 } from '../../src/operations/wal_hooks.ts';
+import { markersFolder } from '../../src/operations/wal_markers.ts';
 import { startTestCluster, type TestCluster, testEnvironment } from './cluster.ts';
 import { until } from './fault.ts';
 import { openWorkbench, type Workbench } from './workbench.ts';
@@ -56,7 +57,8 @@ export async function openWalScene(): Promise<WalScene> {
   };
   await mkdir(archive, { recursive: true });
   await writeFile(join(archive, 'claim.json'), `${formatClaim(claim)}\n`);
-  const facts = { archive, claim, segmentBytes: 16 * 1024 * 1024, compressionLevel: 1 };
+  const markers = markersFolder(join(repository, 'state'), clusterName);
+  const facts = { archive, markers, claim, segmentBytes: 16 * 1024 * 1024, compressionLevel: 1 };
   await writeHook(hook, renderWalPush({ ...facts, path: await hookPath(testEnvironment) }));
   await giveTo(cluster, repository, [archive, join(archive, 'claim.json'), hook]);
   await cluster.sql([

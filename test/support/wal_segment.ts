@@ -10,7 +10,7 @@ export interface SegmentWish {
 }
 
 /** The system identifier of segments that are not told another one. */
-const sampleSystemIdentifier = 7_301_234_567_890_123_456n;
+export const sampleSystemIdentifier = 7_301_234_567_890_123_456n;
 
 /** The first 40 bytes of a segment of PostgreSQL 15. */
 export function segmentHeader(wish: SegmentWish): Buffer {

@@ -63,7 +63,7 @@ function indexesOf(records: readonly Record[]) {
 function baseOf(
   start: Lsn,
   stop: Lsn,
-  more: { label?: string; started?: string } = {},
+  more: { label?: string; started?: string; finished?: string } = {},
 ): RecoveryBase {
   const started = more.started ?? '2026-11-01T00:00:00.000Z';
   return {
@@ -78,7 +78,7 @@ function baseOf(
       start_timeline: 1,
       stop_timeline: 1,
       started_at: started,
-      finished_at: started,
+      finished_at: more.finished ?? started,
     },
   };
 }
@@ -178,6 +178,33 @@ describe('judge', () => {
     expect(judge(candidate, at(50), indexes, all).kind).toBe('beyond');
   });
 
+  it('takes a base for a time before its end only where a transaction not in it proves it', () => {
+    const during = { started: timeOf(10), finished: timeOf(40) };
+    const verdictAt = (shape: Parameters<typeof recordsOf>[0], second: number) => {
+      const indexes = indexesOf(recordsOf(shape));
+      // Two records are in it: what was committed at 20 came between its label and its begin.
+      const base = baseOf(BigInt(segmentBytes + 2 * recordBytes), BigInt(2 * segmentBytes), during);
+      const tree = treeOf(indexes.map(({ segment }) => segment.name));
+      const [candidate] = candidatesFor([base], tree, 'latest');
+      if (candidate === undefined) throw new Error('it fits');
+      const target = { kind: 'time', at: microseconds(timeOf(second)) } as const;
+      const request: RecoveryRequest = { target, isInclusive: true, timeline: 'latest' };
+      return judge(candidate, request, indexes, { segmentBytes, isAll: true }).kind;
+    };
+    const idle = Array(perSegment - 2).fill(['other', 0]);
+    const quiet = [['commit', 9], ['commit', 20], ...idle, ['commit', 50]] as const;
+    expect([15, 30, 39].map((second) => verdictAt(quiet as never, second))).toEqual(
+      Array(3).fill('too-early'),
+    );
+    expect(verdictAt(quiet as never, 40)).toBe('reached');
+    const busy = [...quiet.slice(0, -1), ['commit', 30], ['commit', 50]];
+    expect(verdictAt(busy as never, 29)).toBe('too-early');
+    expect(verdictAt(busy as never, 30)).toBe('reached');
+    const early = [['commit', 9], ['commit', 20], ['commit', 25], ...idle, ['commit', 50]];
+    expect(verdictAt(early as never, 24)).toBe('too-early');
+    expect(verdictAt(early as never, 26)).toBe('reached');
+  });
+
   it('trusts nothing behind a segment that cannot be read', () => {
     const records = recordsOf(Array.from({ length: 24 }, (_, s) => ['commit', s]));
     const [first, second, third] = indexesOf(records);
@@ -216,15 +243,40 @@ describe('candidatesFor', () => {
     ]);
   });
 
-  it('leaves WAL out that does not reach to the end of the backup, and unfinished segments', () => {
+  it('leaves WAL out that does not reach to the end of the backup', () => {
     const files = [`${name(1, 5)}.zst`, `${name(1, 6)}.partial.zst`];
     const tree = walTree(
       sortArchive({ top: [], timelines: new Map([['00000001', files]]) }, segmentBytes),
     );
     const [found] = candidatesFor([late], tree, 'latest');
-    expect(found?.segments.map(({ number }) => number)).toEqual([5n]);
+    // An unfinished segment may be the last one, but only behind the end of the backup.
+    expect(found?.segments.map(({ number }) => number)).toEqual([5n, 6n]);
+    const within = baseOf(at(5), at(6, 8));
+    expect(candidatesFor([within], tree, 'latest')[0]?.segments).toEqual([]);
     const long = baseOf(at(5), at(7, 8));
     expect(candidatesFor([long], tree, 'latest')[0]?.segments).toEqual([]);
+  });
+
+  it('tells what is missing behind them, and takes no part of the WAL for all of it', () => {
+    const newest: RecoveryRequest = {
+      target: { kind: 'newest' },
+      isInclusive: true,
+      timeline: 'latest',
+    };
+    const kinds = (bases: RecoveryBase[], numbers: number[]) =>
+      candidatesFor(bases, treeOf(numbers.map((number) => name(1, number))), 'latest').map(
+        (found) => [
+          judge(found, newest, [], { segmentBytes, isAll: true }).kind,
+          found.gap && [found.gap.first, found.gap.last],
+        ],
+      );
+    expect(kinds([early], [1, 2, 3, 6, 7])).toEqual([['beyond', [4n, 5n]]]);
+    expect(kinds([late, early], [1, 2, 3, 5, 6])).toEqual([
+      ['reached', null],
+      ['beyond', [4n, 4n]],
+    ]);
+    expect(kinds([late], [7, 8])).toEqual([['beyond', null]]);
+    expect(kinds([late], [3, 7, 8])).toEqual([['beyond', [4n, 6n]]]);
   });
 
   it('follows a timeline only from a backup that lies before the switch', () => {
@@ -249,17 +301,36 @@ describe('candidatesFor', () => {
     expect(onSecond?.segments.map(({ timeline }) => timeline)).toEqual([1, 1, 1, 2, 2]);
   });
 
-  it('takes neither damaged nor incremental ones', () => {
-    const tree = treeOf([1, 2, 3, 5, 6].map((number) => name(1, number)));
+  const treeWithGap = () => treeOf([1, 2, 3, 5, 6].map((number) => name(1, number)));
+  const childOf = (base: RecoveryBase, parent: string): RecoveryBase => ({
+    ...base,
+    manifest: base.manifest === null ? null : { ...base.manifest, parent },
+  });
+
+  it('takes no damaged one', () => {
     const damaged = { ...late, check: { kind: 'damaged' } };
     const unreadable = { ...late, manifest: null };
-    const incremental = {
-      ...late,
-      manifest: late.manifest === null ? null : { ...late.manifest, parent: early.label },
-    };
-    for (const bad of [damaged, unreadable, incremental]) {
-      const found = candidatesFor([early, bad], tree, 'latest');
+    for (const bad of [damaged, unreadable]) {
+      const found = candidatesFor([early, bad], treeWithGap(), 'latest');
       expect(found.map(({ base }) => base.label)).toEqual([early.label]);
     }
+  });
+
+  it('takes an incremental one with all that it builds upon, and from where it begins', () => {
+    const found = candidatesFor([childOf(late, early.label), early], treeWithGap(), 'latest');
+    expect(found.map(({ chain }) => chain.map(({ label }) => label))).toEqual([
+      [early.label, late.label],
+      [early.label],
+    ]);
+    expect(found[0]?.segments.map(({ number }) => number)).toEqual([5n, 6n]);
+  });
+
+  it('takes none of which a link is missing or damaged', () => {
+    const orphan = childOf(late, '20261101T120000Z-incr-gone');
+    const labels = (bases: RecoveryBase[]) =>
+      candidatesFor(bases, treeWithGap(), 'latest').map(({ base }) => base.label);
+    expect(labels([early, orphan])).toEqual([early.label]);
+    const hurt = { ...early, check: { kind: 'damaged' } };
+    expect(labels([hurt, childOf(late, early.label)])).toEqual([]);
   });
 });

@@ -36,7 +36,8 @@ describe('the hooks', () => {
   it('hold every value as it is, whatever a shell would make of it', () => {
     const compressionLevel = 1;
     const { segmentBytes, path } = fetchFacts;
-    const push = renderWalPush({ archive: odd, claim, segmentBytes, compressionLevel, path });
+    const facts = { archive: odd, markers: odd, claim, segmentBytes, compressionLevel, path };
+    const push = renderWalPush(facts);
     expect(wordOf(push, 'archive')).toBe(odd);
     expect(wordOf(push, 'host')).toBe(claim.host);
     expect(JSON.parse(wordOf(push, 'claim'))).toEqual(claim);

@@ -3,15 +3,16 @@ import { HoldfastError } from '../../../src/core/errors.ts';
 import { parseTarget } from '../../../src/core/recovery_target.ts';
 import {
   minimalConfiguration,
+  raisedLimits,
   readRecoveryLog,
   recoverySettings,
-  withoutTargets,
 } from '../../../src/postgres/recovery_settings.ts';
 import { settingLines } from '../../../src/postgres/setting_lines.ts';
 
 const choice = {
   target: parseTarget({ name: "it's \\ $(id)" }),
   isInclusive: false,
+  major: 15,
   timeline: null,
   action: 'promote',
   restoreCommand: "'/srv/a b/wal_fetch' %f %p",
@@ -26,9 +27,14 @@ describe('the settings of a recovery', () => {
     expect(lines).toContain("recovery_target_name = 'it''s \\\\ $(id)'");
     expect(lines).toContain("recovery_target_inclusive = 'off'");
     expect(lines).toContain("recovery_target_timeline = 'current'");
-    expect(
-      lines.filter((line) => /^recovery_target_(?:time|xid|lsn) |^recovery_target /.test(line)),
-    ).toEqual([]);
+    // One that is set to nothing behind the target would be a second one to the server.
+    const targets = lines.filter((line) =>
+      /^recovery_target(?:_(?:time|xid|lsn|name))? /.test(line),
+    );
+    expect(targets.slice(0, -1).every((line) => line.endsWith(" = ''"))).toBe(true);
+    expect(targets.at(-1)).toContain('recovery_target_name');
+    expect(lines).toContain("promote_trigger_file = ''");
+    expect(recoverySettings({ ...choice, major: 16 })).not.toContain('promote_trigger_file');
   });
 
   it.each([
@@ -50,12 +56,6 @@ describe('the settings of a recovery', () => {
       expect(() => settingLines({ restore_command: value })).toThrow(HoldfastError);
     }
   });
-
-  it('take the targets of the original out and leave the rest', () => {
-    const kept = "work_mem = '4MB'\nmy.recovery_target_x = '1'\n# recovery_target_time\n";
-    const targets = "recovery_target_time = 'x'\n  RECOVERY_TARGET='immediate'\n";
-    expect(withoutTargets(`${targets}${kept}`)).toBe(kept);
-  });
 });
 
 describe('the minimal configuration', () => {
@@ -74,6 +74,18 @@ describe('the minimal configuration', () => {
     expect(text).toContain("max_prepared_transactions = '5'\nmax_locks_per_transaction = '64'\n");
     expect(text).toContain("hot_standby = 'on'");
     expect(minimalConfiguration(output, 'promote')).toContain("hot_standby = 'off'");
+  });
+
+  it('gives another one the limits that it sets lower', () => {
+    const settings = new Map([
+      ['max_connections', '300'],
+      ['max_wal_senders', '4'],
+    ]);
+    expect(raisedLimits(output, settings)).toEqual({
+      max_worker_processes: '9',
+      max_wal_senders: '11',
+      max_prepared_transactions: '5',
+    });
   });
 
   it('is not made of half of them', () => {

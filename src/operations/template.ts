@@ -1,0 +1,20 @@
+/** The templates of the shell that we render, each read once. */
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** What lies in `templates/`. */
+export type TemplateName = 'restore.sh' | 'restore_base.sh' | 'wal_fetch.sh' | 'wal_push.sh';
+
+const folder = join(import.meta.dirname, '../../templates');
+const texts = new Map<TemplateName, string>();
+
+/**
+ * The text of a template. It is kept: a process that has become another user may not be let into
+ * the checkout any more.
+ */
+export function readTemplate(name: TemplateName): string {
+  const text = texts.get(name) ?? readFileSync(join(folder, name), 'utf8');
+  texts.set(name, text);
+  return text;
+}

@@ -1,0 +1,275 @@
+/** The life of a cluster, made up: base backups, WAL with gaps, promotions; no server. */
+
+import fc from 'fast-check';
+import { type BaseKind, compactTime } from '../../src/core/label.ts';
+import { formatLsn, type Lsn, segmentName } from '../../src/core/lsn.ts';
+import type { RecoveryBase } from '../../src/core/recovery.ts';
+import type { CatalogedBase } from '../../src/core/retained_base.ts';
+import type { Ancestor } from '../../src/core/timeline.ts';
+import { createIndexBuilder, type WalIndex } from '../../src/core/wal_index.ts';
+import { type ArchiveListing, sortArchive } from '../../src/core/wal_listing.ts';
+
+export const segmentBytes = 1024 * 1024;
+const hourMs = 3_600_000;
+const begin = Date.UTC(2026, 8, 1);
+export const systemIdentifier = '7423456789012345678';
+
+type Health = 'good' | 'usable' | 'damaged' | 'unreadable';
+
+type Event =
+  | { readonly kind: 'wal'; readonly hours: number; readonly lost: boolean }
+  | {
+      readonly kind: 'base';
+      readonly hours: number;
+      readonly incremental: boolean;
+      readonly health: Health;
+      readonly segments: number;
+      /** Of a standby: its last segment goes on behind the end of the backup. */
+      readonly goesOn: boolean;
+      /** Whether a transaction ends while the backup runs. */
+      readonly busy: boolean;
+    }
+  | { readonly kind: 'promote'; readonly back: number; readonly partial: boolean }
+  /** The old primary writes on. */
+  | { readonly kind: 'return'; readonly to: number };
+
+const hours = fc.integer({ min: 1, max: 60 });
+const rarely = fc.integer({ min: 0, max: 11 }).map((n) => n === 0);
+const often = fc.boolean();
+const health = fc.constantFrom<Health[]>('good', 'good', 'good', 'good', 'usable', 'damaged');
+const event: fc.Arbitrary<Event> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('wal'), hours, lost: rarely }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constant('base'),
+      hours: fc.integer({ min: 1, max: 30 }),
+      incremental: often,
+      health: fc.oneof(
+        { weight: 15, arbitrary: health },
+        { weight: 1, arbitrary: fc.constant<Health>('unreadable') },
+      ),
+      segments: fc.integer({ min: 1, max: 3 }),
+      goesOn: often,
+      busy: often,
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('promote'),
+      back: fc.integer({ min: 0, max: 4 }),
+      partial: often,
+    }),
+  },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('return'), to: fc.nat(5) }) },
+);
+
+/** The shape of a history. */
+export const histories = fc.record({
+  events: fc.array(event, { minLength: 3, maxLength: 40, size: 'max' }),
+  /** Of this timeline the history file is lost. */
+  lostHistory: fc.integer({ min: 0, max: 6 }),
+  idleHours: fc.integer({ min: 0, max: 300 }),
+});
+export type HistoryShape = typeof histories extends fc.Arbitrary<infer Shape> ? Shape : never;
+
+/** A transaction that ended. */
+export interface Commit {
+  readonly lsn: Lsn;
+  readonly time: number;
+}
+
+interface File {
+  readonly name: string;
+  readonly commits: readonly Commit[];
+}
+
+/** What came of it. */
+export interface WalHistory {
+  readonly bases: readonly (RecoveryBase & CatalogedBase)[];
+  readonly listing: ArchiveListing;
+  /** When each file of the archive came into it. */
+  readonly times: ReadonlyMap<string, Date>;
+  readonly commits: ReadonlyMap<string, readonly Commit[]>;
+  readonly indexes: ReadonlyMap<string, WalIndex>;
+  readonly now: Date;
+}
+
+const at = (number: bigint, offset: number): Lsn => number * BigInt(segmentBytes) + BigInt(offset);
+
+/** The offsets of what happens in a segment, in their order. */
+const offsets = { busy: 0x100, stop: 0x200, commit: 0x8000, leave: 0x9000, own: 0xa000 };
+
+class World {
+  time = begin;
+  readonly files = new Map<string, File>();
+  readonly times = new Map<string, Date>();
+  readonly histories = new Map<number, Ancestor[]>();
+  readonly bases: (RecoveryBase & CatalogedBase)[] = [];
+  /** The next segment of each timeline, and what is in it already. */
+  readonly #next = new Map<number, { number: bigint; commits: Commit[] }>([
+    [1, { number: 1n, commits: [] }],
+  ]);
+  #current = 1;
+
+  #open() {
+    return this.#next.get(this.#current) ?? { number: 1n, commits: [] };
+  }
+
+  #commit(offset: number): void {
+    const { number, commits } = this.#open();
+    commits.push({ lsn: at(number, offset), time: this.time });
+  }
+
+  #archive(lost: boolean, suffix = ''): void {
+    const { number, commits } = this.#open();
+    const name = `${segmentName(this.#current, number, segmentBytes)}${suffix}`;
+    if (!lost) {
+      this.files.set(name, { name, commits });
+      this.times.set(name, new Date(this.time));
+    }
+    if (suffix === '') this.#next.set(this.#current, { number: number + 1n, commits: [] });
+  }
+
+  wal({ hours: passed, lost }: Event & { kind: 'wal' }): void {
+    this.time += (passed * hourMs) / 2;
+    const { length } = this.#open().commits;
+    this.#commit(length > 0 ? offsets.own + length * 0x100 : offsets.commit);
+    this.time += (passed * hourMs) / 2;
+    this.#archive(lost);
+  }
+
+  base(event: Event & { kind: 'base' }): void {
+    // A backup begins with a checkpoint: what is open goes into the archive first.
+    if (this.#open().commits.length > 0) this.#archive(false);
+    const started = this.time;
+    const begun = this.#open().number;
+    for (let done = 1; done < event.segments; done += 1) {
+      this.time += hourMs / 4;
+      this.#commit(offsets.commit);
+      this.#archive(false);
+    }
+    this.time += hourMs / 4;
+    if (event.busy) this.#commit(offsets.busy);
+    this.time += hourMs / 4;
+    const stop = at(this.#open().number, offsets.stop);
+    this.#record(event, started, at(begun, 0x28), stop);
+    if (event.goesOn) this.#commit(offsets.commit);
+    else this.#archive(false);
+    this.time += event.hours * hourMs;
+    if (event.goesOn) this.#archive(false);
+  }
+
+  #record(event: Event & { kind: 'base' }, started: number, start: Lsn, stop: Lsn): void {
+    const parent = event.incremental ? this.bases.at(-1)?.label : undefined;
+    const kind: BaseKind = parent === undefined ? 'base' : 'incr';
+    const serial = this.bases.length.toString(36).padStart(4, 'a');
+    const label = `${compactTime(new Date(started))}-${kind}-${serial}`;
+    const range = {
+      timeline: this.#current,
+      start_lsn: formatLsn(start),
+      end_lsn: formatLsn(stop),
+    };
+    const manifest = {
+      parent: parent ?? null,
+      server: { system_identifier: systemIdentifier } as never,
+      damaged_pages: event.health === 'usable' ? ['a page'] : [],
+      start_lsn: range.start_lsn,
+      stop_lsn: range.end_lsn,
+      start_timeline: this.#current,
+      stop_timeline: this.#current,
+      wal_ranges: [range],
+      started_at: new Date(started).toISOString(),
+      finished_at: new Date(this.time).toISOString(),
+    };
+    this.bases.push({
+      label,
+      manifest: event.health === 'unreadable' ? null : manifest,
+      check: event.health === 'damaged' ? { kind: 'damaged' } : null,
+    });
+  }
+
+  promote({ back, partial }: Event & { kind: 'promote' }): void {
+    const parent = this.#current;
+    const open = this.#open();
+    const ancestors = this.histories.get(parent) ?? [];
+    const oldest = ancestors.at(-1)?.switchLsn ?? at(1n, 0);
+    const number = open.number - BigInt(back);
+    const switchLsn = at(number, offsets.leave);
+    if (switchLsn <= oldest + BigInt(segmentBytes)) return;
+    const stored = this.files.get(segmentName(parent, number, segmentBytes));
+    const copied = (back === 0 ? open.commits : (stored?.commits ?? [])).filter(
+      ({ lsn }) => lsn < switchLsn,
+    );
+    if (back === 0 && partial) this.#archive(false, '.partial');
+    const timeline = Math.max(...this.#next.keys()) + 1;
+    this.histories.set(timeline, [...ancestors, { timeline: parent, switchLsn, reason: '' }]);
+    this.times.set(`${hex(timeline)}.history`, new Date(this.time));
+    this.#next.set(timeline, { number, commits: [...copied] });
+    this.#current = timeline;
+    // A promotion ends with a record of its own.
+    this.#commit(offsets.own);
+  }
+
+  returnTo({ to }: Event & { kind: 'return' }): void {
+    const all = [...this.#next.keys()];
+    this.#current = all[to % all.length] ?? 1;
+  }
+}
+
+const hex = (timeline: number) => timeline.toString(16).toUpperCase().padStart(8, '0');
+
+/** What lies in an archive with these files. */
+export function listingOf(
+  names: Iterable<string>,
+  ancestors: ReadonlyMap<number, readonly Ancestor[]>,
+): ArchiveListing {
+  const timelines = new Map<string, string[]>();
+  for (const name of names) {
+    const folder = name.slice(0, 8);
+    timelines.set(folder, [...(timelines.get(folder) ?? []), `${name}.zst`]);
+  }
+  const top = [...ancestors.keys()].map((timeline) => `${hex(timeline)}.history`);
+  const listing = sortArchive({ top, timelines }, segmentBytes);
+  const told = listing.histories.map((history) => ({
+    ...history,
+    ancestors: ancestors.get(history.timeline) ?? null,
+  }));
+  return { ...listing, histories: told };
+}
+
+function indexOf({ name, commits }: File): WalIndex {
+  const builder = createIndexBuilder(name);
+  for (const [place, { lsn, time }] of commits.entries()) {
+    const clock = new Date(time).toISOString().replace('T', ' ').replace('Z', '000 UTC');
+    const record = {
+      manager: 'Transaction',
+      lsn,
+      end: lsn + 0x40n,
+      description: `COMMIT ${clock}`,
+    };
+    builder.add({ ...record, xid: 1000 + place });
+  }
+  return builder.build();
+}
+
+/** Lives through it. */
+export function live({ events, lostHistory, idleHours }: HistoryShape): WalHistory {
+  const world = new World();
+  for (const each of events) {
+    if (each.kind === 'wal') world.wal(each);
+    else if (each.kind === 'base') world.base(each);
+    else if (each.kind === 'promote') world.promote(each);
+    else world.returnTo(each);
+  }
+  const known = new Map([...world.histories].filter(([timeline]) => timeline !== lostHistory));
+  return {
+    bases: world.bases,
+    listing: listingOf(world.files.keys(), known),
+    times: world.times,
+    commits: new Map([...world.files.values()].map(({ name, commits }) => [name, commits])),
+    indexes: new Map([...world.files.values()].map((file) => [file.name, indexOf(file)])),
+    now: new Date(world.time + idleHours * hourMs),
+  };
+}
