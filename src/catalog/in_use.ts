@@ -5,6 +5,7 @@
 
 import { join } from 'node:path';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
+import { encodeComponent } from '../core/names.ts';
 import { isClaimed, type LockOptions, withFileLock } from './lock.ts';
 
 /** Removing is the removing of some files: whoever waits for it waits no longer. */
@@ -70,6 +71,46 @@ export function whileRemoving<T>(
     if (!(await isClaimed(path))) return work();
     throw new HoldfastError('LOCKED', `${label} is in use`, {
       hint: 'Wait until the restore or verification that reads it has ended.',
+    });
+  });
+}
+
+/** The lock of all base backups and all WAL of a cluster. */
+function clusterLockPath(stateDir: string, cluster: string): string {
+  return join(stateDir, 'in_use', 'incremental', encodeComponent(cluster));
+}
+
+/**
+ * Reads or adds to the base backups and the WAL of a cluster while none of it is removed. In a
+ * repository that is read-only or full it is done without that promise.
+ *
+ * @throws HoldfastError LOCKED when something is being removed for a minute already
+ */
+export function whileUsingCluster<T>(
+  stateDir: string,
+  cluster: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const path = clusterLockPath(stateDir, cluster);
+  return withClaim(path, { waitMs: removalMsMax, shared: true }, work, work);
+}
+
+/**
+ * Removes base backups or WAL of a cluster while nobody uses it, and no other prune does. On a full
+ * disk, where no claim can be made, who uses it already is still seen.
+ *
+ * @throws HoldfastError LOCKED when somebody does
+ */
+export function whileRemovingOfCluster<T>(
+  stateDir: string,
+  cluster: string,
+  work: () => Promise<T>,
+): Promise<T> {
+  const path = clusterLockPath(stateDir, cluster);
+  return withClaim(path, { waitMs: 0 }, work, async () => {
+    if (!(await isClaimed(path))) return work();
+    throw new HoldfastError('LOCKED', `the WAL of ${JSON.stringify(cluster)} is in use`, {
+      hint: 'Wait until the base backup, restore or verification that uses it has ended.',
     });
   });
 }

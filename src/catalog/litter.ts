@@ -13,7 +13,7 @@ import { forgetDeadRuns, isAbandoned, removeStale, staleUnfinished } from './run
 
 /** One thing that nobody needs any more. */
 export interface Litter {
-  readonly kind: 'unfinished backup' | 'unfinished file' | 'check';
+  readonly kind: 'unfinished backup' | 'unfinished file' | 'check' | 'file of the WAL';
   /** Of the folder or object, without the suffix of what is unfinished. */
   readonly key: string;
   /** Why it may go. */

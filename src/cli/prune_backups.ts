@@ -5,6 +5,12 @@ import { printable } from '../core/printable.ts';
 import { formatAge, formatBytes, formatCount } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import { type PruneResult, prune } from '../operations/prune.ts';
+import { type ClusterPruneResult, pruneCluster } from '../operations/prune_cluster.ts';
+import {
+  type ClusterPlan,
+  incrementalClusters,
+  planCluster,
+} from '../operations/prune_cluster_plan.ts';
 import {
   type DatabasePlan,
   goingOf,
@@ -12,11 +18,17 @@ import {
   type PrunePlan,
   planPrune,
 } from '../operations/prune_plan.ts';
-import { guardErrors } from '../operations/retention_guard.ts';
+import { clusterGuardErrors, guardErrors } from '../operations/retention_guard.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { confirm } from './confirm.ts';
 import { errorDocument } from './error_document.ts';
 import { needRepository } from './open_context.ts';
+import {
+  clusterDocument,
+  clusterResultDocument,
+  describeClusters,
+  describeGoing,
+} from './prune_clusters.ts';
 import { formatTable } from './table.ts';
 
 const header = ['label', 'database', 'age', 'stored', 'plan', 'reason'];
@@ -38,7 +50,7 @@ function rowsOf({ cluster, database, decisions }: DatabasePlan, now: Date, sever
 }
 
 /** The plan as people read it; a column for the cluster only where there are several. */
-function describePlan(plan: PrunePlan, force: boolean): string[] {
+function describeDatabases(plan: PrunePlan, force: boolean): string[] {
   const { databases, litter, foreign, now } = plan;
   const several = new Set(databases.map(({ cluster }) => cluster)).size > 1;
   const rows = databases.flatMap((database) => rowsOf(database, now, several));
@@ -54,7 +66,15 @@ function describePlan(plan: PrunePlan, force: boolean): string[] {
   ];
 }
 
-function planDocument(plan: PrunePlan, force: boolean): object {
+function describePlan({ databases, clusters }: WholePlan, force: boolean): string[] {
+  return [...describeDatabases(databases, force), ...describeClusters(clusters, force)];
+}
+
+function guardsOf({ databases, clusters }: WholePlan, force: boolean): HoldfastError[] {
+  return [...guardErrors(databases, force), ...clusterGuardErrors(clusters, force)];
+}
+
+function planDocument({ databases: plan, clusters }: WholePlan, force: boolean): object {
   const databases = plan.databases.map(({ cluster, database, guards, decisions }) => ({
     cluster,
     database,
@@ -70,11 +90,37 @@ function planDocument(plan: PrunePlan, force: boolean): object {
     })),
   }));
   const { policy, litter, foreign } = plan;
-  return { policy, databases, litter, foreign, bytes_to_free: bytesOf(goingOf(plan, force)) };
+  return {
+    policy,
+    databases,
+    litter,
+    foreign,
+    bytes_to_free: bytesOf(goingOf(plan, force)),
+    clusters: clusters.map((each) => clusterDocument(each, force)),
+  };
 }
 
-function resultDocument({ removed, skipped, litter, freedBytes }: PruneResult): object {
-  return { removed, skipped, litter_removed: litter, freed_bytes: freedBytes };
+function resultDocument({ databases, clusters }: WholeResult): object {
+  const { removed, skipped, litter, freedBytes } = databases;
+  return {
+    removed,
+    skipped,
+    litter_removed: litter,
+    freed_bytes: freedBytes,
+    pruned_clusters: clusters.map(clusterResultDocument),
+  };
+}
+
+/** What a prune would do with the repository, or with the part that is meant. */
+interface WholePlan {
+  readonly databases: PrunePlan;
+  readonly clusters: readonly ClusterPlan[];
+}
+
+/** What a prune has done. */
+interface WholeResult {
+  readonly databases: PruneResult;
+  readonly clusters: readonly ClusterPruneResult[];
 }
 
 /** The operands and flags. */
@@ -102,35 +148,66 @@ function readWish({ flags, operands }: Invocation): Wish {
   };
 }
 
+/** Base backups and WAL are of whole clusters: who names a database does not mean them. */
+async function planClusters(
+  context: RepositoryContext,
+  { database, cluster }: Wish,
+): Promise<ClusterPlan[]> {
+  if (database !== undefined) return [];
+  const plans: ClusterPlan[] = [];
+  for (const each of await incrementalClusters(context.repository.storage, cluster)) {
+    plans.push(await planCluster(context, each));
+  }
+  return plans;
+}
+
+/** What is asked before anything goes. */
+function questionOf({ databases, clusters }: WholePlan, force: boolean): string {
+  const going = goingOf(databases, force);
+  const backups = `${formatCount(going.length, 'backup')} (${formatBytes(bytesOf(going))})`;
+  const more = describeGoing(clusters, force);
+  if (more === null) return `Remove ${backups} for good?`;
+  return `Remove ${going.length === 0 ? more : `${backups}, ${more}`} for good?`;
+}
+
+function isEmpty({ databases, clusters }: WholePlan, force: boolean): boolean {
+  const litter = [databases, ...clusters].some((each) => each.litter.length > 0);
+  const going = goingOf(databases, force).length > 0 || describeGoing(clusters, force) !== null;
+  return !litter && !going;
+}
+
 /** Has the plan confirmed and carries it out. */
 async function carryOut(
   context: RepositoryContext,
-  plan: PrunePlan,
+  plan: WholePlan,
   { database, cluster, force, yes }: Wish,
   world: Invocation['world'],
-): Promise<PruneResult> {
+): Promise<WholeResult> {
   const lines = describePlan(plan, force);
-  const going = goingOf(plan, force);
-  if (going.length === 0 && plan.litter.length === 0) {
+  if (isEmpty(plan, force)) {
     for (const line of lines) context.log.detail(line);
     // What a guard has held back is told by its error.
-    const isHeld = guardErrors(plan, force).length > 0;
+    const isHeld = guardsOf(plan, force).length > 0;
     context.log.step(isHeld ? 'nothing is removed' : 'nothing to remove');
-    return { plan, removed: [], skipped: [], litter: [], freedBytes: 0 };
+    const none = { plan: plan.databases, removed: [], skipped: [], litter: [], freedBytes: 0 };
+    return { databases: none, clusters: [] };
   }
   if (yes) {
     for (const line of lines) context.log.detail(line);
   } else {
-    const what = `${formatCount(going.length, 'backup')} (${formatBytes(bytesOf(going))})`;
-    const question = `Remove ${what} for good?`;
+    const question = questionOf(plan, force);
     await confirm({ plan: lines, question, answer: 'yes', flag: '--yes', world });
   }
   const filter = { database, cluster };
-  const result = await prune(context, { filter, force, agreed: plan });
-  const { removed, freedBytes } = result;
-  const count = formatCount(removed.length, 'backup');
-  context.log.step(`${count} removed, ${formatBytes(freedBytes)} freed`);
-  return result;
+  const databases = await prune(context, { filter, force, agreed: plan.databases });
+  const clusters: ClusterPruneResult[] = [];
+  for (const agreed of plan.clusters) {
+    clusters.push(await pruneCluster(context, agreed.cluster, { force, agreed }));
+  }
+  const count = [databases, ...clusters].reduce((sum, { removed }) => sum + removed.length, 0);
+  const freed = [databases, ...clusters].reduce((sum, { freedBytes }) => sum + freedBytes, 0);
+  context.log.step(`${formatCount(count, 'backup')} removed, ${formatBytes(freed)} freed`);
+  return { databases, clusters };
 }
 
 /** Runs the command. Status 3 when a guard has held a database back. */
@@ -138,8 +215,9 @@ export async function pruneCommand(invocation: Invocation): Promise<CommandResul
   const context = needRepository(invocation.context);
   const wish = readWish(invocation);
   const { database, cluster, force } = wish;
-  const plan = await planPrune(context, { database, cluster });
-  if (database !== undefined && plan.databases.length === 0 && plan.litter.length === 0) {
+  const databases = await planPrune(context, { database, cluster });
+  const plan = { databases, clusters: await planClusters(context, wish) };
+  if (database !== undefined && databases.databases.length === 0 && databases.litter.length === 0) {
     // It knows which databases have backups, and which of them is meant.
     await context.catalog.latestBackup(database, { cluster });
   }
@@ -149,7 +227,7 @@ export async function pruneCommand(invocation: Invocation): Promise<CommandResul
     return { status: exitStatus.done, json: { dry_run: true, ...document }, text: text.join('') };
   }
   const result = await carryOut(context, plan, wish, invocation.world);
-  const errors = guardErrors(plan, force);
+  const errors = guardsOf(plan, force);
   for (const error of errors) context.log.error(error);
   const [first] = errors;
   const status = first === undefined ? exitStatus.done : first.status;

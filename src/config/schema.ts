@@ -238,6 +238,15 @@ export const generalTable = {
       'younger good monthly ones stay.',
     example: 24,
   },
+  wal_retention_days: {
+    schema: { type: 'integer', minimum: 1, maximum: 36_500 },
+    env: ['WAL_RETENTION_DAYS'],
+    default: 7,
+    description:
+      'How many days back a cluster can be recovered to any moment: the recovery window. Kept are ' +
+      'the last base backup before it and all WAL since.',
+    example: 14,
+  },
   log_keep_days: {
     schema: { type: 'integer', minimum: 1, maximum: 36_500 },
     env: ['LOG_KEEP_DAYS'],

@@ -94,7 +94,7 @@ export function usableBases<Base extends RetainedBase>(bases: readonly Base[]): 
 }
 
 /** The name of the file that a recovery on a way reads for a segment; `null`: there is none. */
-export function fileOnWay(way: TimelineWay, number: bigint, nameOf: NameOf): string | null {
+function fileOnWay(way: TimelineWay, number: bigint, nameOf: NameOf): string | null {
   for (const { parts } of way.runs) {
     const part = parts.find(({ first, last }) => first <= number && number <= last);
     if (part === undefined) continue;

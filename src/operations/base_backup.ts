@@ -4,6 +4,7 @@
  */
 
 import { baseBackupFolder, baseFolder } from '../catalog/base_catalog.ts';
+import { whileUsingCluster } from '../catalog/in_use.ts';
 import { beginRun } from '../catalog/runs.ts';
 import {
   type BaseManifest,
@@ -368,7 +369,11 @@ export async function takeBaseBackup(
     try {
       const prepared = await prepareBase(context, parameters, request.mode);
       try {
-        return await backupLocked(context, prepared, lock);
+        const { stateDir } = context.repository;
+        // No prune meanwhile: it does not know yet what this backup will need.
+        return await whileUsingCluster(stateDir, prepared.clusterName, () =>
+          backupLocked(context, prepared, lock),
+        );
       } finally {
         await prepared.parent?.remove();
       }

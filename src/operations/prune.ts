@@ -6,7 +6,7 @@
 
 import { checksOf, isCheckName } from '../catalog/checks.ts';
 import type { DatabaseFilter } from '../catalog/database_folders.ts';
-import { type EntryPlace, readEntry } from '../catalog/entry.ts';
+import { readEntry } from '../catalog/entry.ts';
 import { whilePruning, whileRemoving } from '../catalog/in_use.ts';
 import { type Litter, removeLitter } from '../catalog/litter.ts';
 import { beginRun, type Run } from '../catalog/runs.ts';
@@ -56,10 +56,20 @@ export interface PruneOptions {
   readonly agreed: PrunePlan | null;
 }
 
+/** What is about to be removed. */
+export interface RemovalPlace {
+  readonly label: string;
+  readonly cluster: string;
+  /** `null`: a base backup, which is of no database. */
+  readonly database: string | null;
+  /** Its key. */
+  readonly folder: string;
+}
+
 /** Tells others whose folder it is if this run is killed; on a full disk they go by its age. */
-async function recordRemoval(
+export async function recordRemoval(
   context: RepositoryContext,
-  { label, cluster, database, folder }: EntryPlace,
+  { label, cluster, database, folder }: RemovalPlace,
 ): Promise<Run | null> {
   try {
     return await beginRun({

@@ -11,7 +11,7 @@ import { findLitter, type RepositoryLitter } from '../catalog/litter.ts';
 import { mapBounded } from '../catalog/map_bounded.ts';
 import { fullFolder } from '../catalog/repository.ts';
 import { parseLabel } from '../core/label.ts';
-import { type Manifest, manifestName, restoreScriptName, sumsName } from '../core/manifest.ts';
+import type { Manifest } from '../core/manifest.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
 import {
   planRetention,
@@ -22,6 +22,7 @@ import {
 } from '../core/retention.ts';
 import { sha256Of } from '../core/sums.ts';
 import type { Storage } from '../storage/storage.ts';
+import { inspectFolder } from './backup_folder.ts';
 import type { RepositoryContext } from './context.ts';
 
 /** A backup with what retention has to know of it; its manifest is not kept in memory. */
@@ -49,7 +50,6 @@ export interface PrunePlan extends RepositoryLitter {
 const readsMax = 8;
 /** The files of a backup whose manifest does not tell them any more. */
 const knownFile = /^(?:database\.dump|globals\.sql)(?:\.zst|\.gz)?$/;
-const alwaysThere: readonly string[] = [manifestName, sumsName, restoreScriptName];
 
 /** What changes when anything is learnt about a backup, or its manifest is another one. */
 export function fingerprintOf({ manifest, check }: CatalogEntry): string {
@@ -95,43 +95,19 @@ function knownOf(entry: CatalogEntry): Known[] {
   return [{ backup, files, problem: problem?.message ?? null }];
 }
 
-/** What lies in the folder of a backup: names and sizes. */
-async function filesOf(storage: Storage, folder: string): Promise<Map<string, number>> {
-  const files = new Map<string, number>();
-  for await (const page of storage.list(folder)) {
-    for (const { key, bytes } of page) files.set(key.slice(folder.length + 1), bytes);
-  }
-  return files;
-}
-
 interface Inspected {
   readonly backup: PrunableBackup;
   /** Why it must stay, whatever its age; `null`: nothing of the kind. */
   readonly promise: string | null;
 }
 
-/** Why a backup that retention could do without is not touched; `null` when it may go. */
-function promiseOf({ files, problem }: Known, present: ReadonlyMap<string, number>) {
-  if (files === null && (present.size === 0 || present.has(manifestName))) {
-    return `nobody knows what it is: ${problem}`;
-  }
-  const own = new Set([...alwaysThere, ...(files ?? []).map(([name]) => name)]);
-  const isOwn = (name: string) => own.has(name) || (files === null && knownFile.test(name));
-  const foreign = [...present.keys()].find((name) => !isOwn(name));
-  return foreign === undefined
-    ? null
-    : `its folder holds what is not of the backup: ${JSON.stringify(foreign)}`;
-}
-
 /** Looks at the files themselves: a backup that lacks one holds no other one's place. */
-async function inspect(storage: Storage, known: Known): Promise<Inspected> {
-  const { backup, files } = known;
-  const present = await filesOf(storage, backup.place.folder);
-  const isWhole =
-    present.has(sumsName) && files?.every(([name, bytes]) => present.get(name) === bytes) === true;
-  const bytes = [...present.values()].reduce((sum, size) => sum + size, 0);
+async function inspect(storage: Storage, { backup, files, problem }: Known): Promise<Inspected> {
+  const isKnown = (name: string) => knownFile.test(name);
+  const expected = { files, problem, isKnown };
+  const { bytes, isWhole, promise } = await inspectFolder(storage, backup.place.folder, expected);
   const health = isWhole ? backup.health : 'damaged';
-  return { backup: { ...backup, bytes, health }, promise: promiseOf(known, present) };
+  return { backup: { ...backup, bytes, health }, promise };
 }
 
 /** The plan of one database. Its files are looked at where anything of it would go. */

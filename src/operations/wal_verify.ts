@@ -5,6 +5,7 @@
  */
 
 import { buffer } from 'node:stream/consumers';
+import { whileUsingCluster } from '../catalog/in_use.ts';
 import { mapBounded } from '../catalog/map_bounded.ts';
 import { openWalArchive, type WalArchive } from '../catalog/wal_archive.ts';
 import { HoldfastError } from '../core/errors.ts';
@@ -210,9 +211,20 @@ function messageOfDamage(error: unknown): string {
 /**
  * Verifies the WAL archive of a cluster.
  *
- * @throws HoldfastError when the store cannot be read; deep: TOOL_TOO_OLD without pg_waldump
+ * @throws HoldfastError when the store cannot be read; LOCKED while a prune removes of it; deep:
+ *   TOOL_TOO_OLD without pg_waldump
  */
-export async function verifyWal(
+export function verifyWal(
+  context: RepositoryContext,
+  cluster: string,
+  options: WalVerifyOptions,
+): Promise<WalVerifyResult> {
+  const { stateDir } = context.repository;
+  return whileUsingCluster(stateDir, cluster, () => verifyHeld(context, cluster, options));
+}
+
+/** The same, while nothing of it is removed. */
+async function verifyHeld(
   context: RepositoryContext,
   cluster: string,
   options: WalVerifyOptions,

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { incrementalPolicy } from '../../../src/core/base_retention.ts';
 import { previousSegmentNumber, requireLsn, segmentNumber } from '../../../src/core/lsn.ts';
 import {
   candidatesFor,
@@ -282,28 +281,5 @@ describe('for any history and any policy', () => {
       }
     });
     expect(seen).toBeGreaterThan(50);
-  });
-});
-
-describe('the policy', () => {
-  const settings = {
-    retention_days: null,
-    retention_daily: 7,
-    retention_weekly: 4,
-    retention_monthly: 12,
-    wal_retention_days: 7,
-  };
-
-  it('comes from the settings, and RETENTION_DAYS is the least of all', () => {
-    expect(incrementalPolicy(settings)).toEqual({
-      windowDays: 7,
-      weekly: { days: 28, count: 4 },
-      monthly: { days: 372, count: 12 },
-    });
-    expect(incrementalPolicy({ ...settings, retention_days: 60 })).toMatchObject({
-      windowDays: 60,
-      weekly: { days: 60 },
-      monthly: { days: 372 },
-    });
   });
 });
