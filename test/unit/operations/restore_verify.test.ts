@@ -11,6 +11,7 @@ import type { Context, RepositoryContext } from '../../../src/operations/context
 import { labelSource } from '../../../src/operations/restore_source.ts';
 import { verifySource } from '../../../src/operations/restore_verify.ts';
 import { createByteCounter } from '../../../src/pipeline/measure.ts';
+import { createPlaceFinder } from '../../../src/postgres/archive_places.ts';
 import type { Storage } from '../../../src/storage/storage.ts';
 import { failureOf } from '../../contract/storage.ts';
 import { sampleContext, sampleManifest, writeSampleBackup } from '../../support/sample_backup.ts';
@@ -65,11 +66,21 @@ describe('reading a backup before it is restored', () => {
     expect(await readdir(temporary)).toEqual([]);
   });
 
-  it('unpacks for several jobs exactly the bytes that were dumped', async () => {
-    const { file, plainBytes, remove } = await verifySource(context, source, { jobs: 2 });
+  it('unpacks for several jobs the bytes that were dumped, with the places of the data', async () => {
+    const passed: Buffer[] = [];
+    const look = { update: (chunk: Buffer) => passed.push(Buffer.from(chunk)) };
+    const wish = { jobs: 2, observers: [look] };
+    const { file, plainBytes, remove } = await verifySource(context, source, wish);
     const bytes = await readFile(file ?? '');
+    const dumped = Buffer.concat(passed);
     const dump = sampleManifest().files.find(({ role }) => role === 'dump');
-    expect({ bytes: bytes.length, sha256: sha256Of(bytes) }).toEqual(dump?.plain);
+    expect({ bytes: dumped.length, sha256: sha256Of(dumped) }).toEqual(dump?.plain);
+    const places = createPlaceFinder();
+    places.update(dumped);
+    const patches = places.finish();
+    expect(patches.length).toBeGreaterThan(0);
+    for (const { position, bytes: told } of patches) told.copy(dumped, position);
+    expect(bytes.equals(dumped)).toBe(true);
     expect(plainBytes).toBe(dump?.plain?.bytes);
     await remove();
     expect(await readdir(temporary)).toEqual([]);
