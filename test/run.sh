@@ -1,7 +1,8 @@
 #!/bin/sh
-# The whole test suite: vitest on this machine with coverage, bats under dash and bash, then the
-# tests that need a container engine. The last line is `N passed, N failed`; the status is 0 only
-# when something ran and nothing failed. Started by `npm test`, after scripts/bootstrap.sh.
+# The whole test suite: vitest on this machine with coverage, then, side by side, bats under dash,
+# bats under bash, and the tests that need a container engine, whose images were built meanwhile.
+# The last line is `N passed, N failed`; the status is 0 only when something ran and nothing failed.
+# Started by `npm test`, after scripts/bootstrap.sh.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -15,7 +16,7 @@ results=$(mktemp -d)
 summary=$results/summary
 passed=0
 failed=0
-child=
+children=
 
 finish() {
   engine_stop
@@ -24,7 +25,8 @@ finish() {
 
 interrupt() {
   trap '' INT TERM HUP
-  if [ -n "$child" ] && kill -TERM "$child" 2>/dev/null; then wait "$child" || :; fi
+  for child in $children; do kill -TERM "$child" 2>/dev/null || :; done
+  for child in $children; do wait "$child" || :; done
   exit "$1"
 }
 
@@ -32,14 +34,24 @@ trap finish EXIT
 trap 'interrupt 130' INT
 trap 'interrupt 143' TERM HUP
 
-# Runs a program so that a signal to this shell is answered at once, and gives its status.
-run() {
+# Starts a program; a signal to this shell is answered at once, and handed on to it.
+# start COMMAND…: its process is $started
+start() {
   "$@" &
-  child=$!
-  run_status=0
-  wait "$child" || run_status=$?
-  child=
-  return "$run_status"
+  started=$!
+  children="$children $started"
+}
+
+# Waits for what was started, and gives its status. finished PROCESS
+finished() {
+  finished_status=0
+  wait "$1" || finished_status=$?
+  remaining=
+  for child in $children; do
+    if [ "$child" != "$1" ]; then remaining="$remaining $child"; fi
+  done
+  children=$remaining
+  return "$finished_status"
 }
 
 # tally TITLE PASSED FAILED
@@ -63,28 +75,38 @@ line_coverage() {
     2>/dev/null || printf unknown
 }
 
-# run_vitest TITLE REPORT ARGUMENTS: a status that no failed test explains (too little covered, a
-# file that cannot be loaded, an error outside of tests) counts as one failure.
-run_vitest() {
-  vitest_title=$1
-  report=$results/$2.json
-  shift 2
-  title "$vitest_title"
-  status=0
-  run node node_modules/vitest/vitest.mjs run --configLoader native --reporter=default \
-    --reporter=json --outputFile.json="$report" "$@" || status=$?
-  read -r vitest_passed vitest_failed <<COUNTS
-$(read_report "$report")
-COUNTS
-  if [ "$status" != 0 ] && [ "$vitest_failed" = 0 ]; then vitest_failed=1; fi
-  tally "$vitest_title" "$vitest_passed" "$vitest_failed"
+# start_vitest REPORT ARGUMENTS
+start_vitest() {
+  report=$results/$1.json
+  shift
+  start node node_modules/vitest/vitest.mjs run --configLoader native --reporter=default \
+    --reporter=json --outputFile.json="$report" "$@"
 }
 
-run_bats() {
-  title "shell tests under $1"
+# end_vitest TITLE REPORT PROCESS: a status that no failed test explains (too little covered, a file
+# that cannot be loaded, an error outside of tests) counts as one failure.
+end_vitest() {
   status=0
-  run sh -c 'HOLDFAST_TEST_SHELL=$1 node_modules/bats/bin/bats --tap test/shell >"$2" 2>&1' \
-    sh "$1" "$results/$1.tap" || status=$?
+  finished "$3" || status=$?
+  read -r vitest_passed vitest_failed <<COUNTS
+$(read_report "$results/$2.json")
+COUNTS
+  if [ "$status" != 0 ] && [ "$vitest_failed" = 0 ]; then vitest_failed=1; fi
+  tally "$1" "$vitest_passed" "$vitest_failed"
+}
+
+# start_bats SHELL
+start_bats() {
+  # shellcheck disable=SC2016 # of the other shell
+  start sh -c 'HOLDFAST_TEST_SHELL=$1 exec node_modules/bats/bin/bats --tap test/shell >"$2" 2>&1' \
+    sh "$1" "$results/$1.tap"
+}
+
+# end_bats SHELL PROCESS
+end_bats() {
+  status=0
+  finished "$2" || status=$?
+  title "shell tests under $1"
   cat "$results/$1.tap"
   bats_passed=$(grep -c '^ok [0-9]* [^#]*$' "$results/$1.tap" || :)
   bats_planned=$(sed -n 's/^1\.\.//p' "$results/$1.tap")
@@ -93,35 +115,56 @@ run_bats() {
   tally "shell tests under $1" "$bats_passed" "$bats_failed"
 }
 
-run_container() {
-  printf '\n'
-  left_out=
-  if ! engine_start; then
-    left_out='no container engine'
-  elif ! sh test/lab/images.sh >"$results/images"; then
-    left_out='the images cannot be built here'
+leave_out_container() {
+  printf '  container tests: left out, %s\n' "$1" | tee -a "$summary"
+  if [ -n "${CI:-}" ]; then tally 'container tests' 0 1; fi
+}
+
+# Begins to build the images, which takes minutes where they are not there yet.
+begin_images() {
+  images=
+  if engine_start; then
+    start sh test/lab/images.sh >"$results/images" 2>"$results/images.log"
+    images=$started
   fi
-  if [ -n "$left_out" ]; then
-    printf '  container tests: left out, %s\n' "$left_out" | tee -a "$summary"
-    if [ -n "${CI:-}" ]; then tally 'container tests' 0 1; fi
-    return
+}
+
+# container is the process of the container tests then; nothing where they are left out.
+start_container() {
+  container=
+  if [ -z "$images" ]; then
+    leave_out_container 'no container engine'
+  elif ! finished "$images"; then
+    cat "$results/images.log"
+    leave_out_container 'the images cannot be built here'
+  else
+    while IFS='=' read -r name image; do export "$name=$image"; done <"$results/images"
+    start_vitest container --project container
+    container=$started
   fi
-  while IFS='=' read -r name image; do export "$name=$image"; done <"$results/images"
-  run_vitest 'container tests' container --project container
-  engine_stop
 }
 
 rm -rf coverage
-run_vitest 'tests on this machine' host --project '!container' --coverage
+begin_images
+title 'tests on this machine'
+start_vitest host --project '!container' --coverage
+end_vitest 'tests on this machine' host "$started"
 printf '  %-24s %s %%\n' 'line coverage' "$(line_coverage)" >>"$summary"
+
+title 'container tests, and beside them shell tests'
+start_container
+dash='' bash=''
 for shell in dash bash; do
   if command -v "$shell" >/dev/null; then
-    run_bats "$shell"
+    start_bats "$shell"
+    eval "$shell=$started"
   else
     printf '  shell tests under %s: left out, it is not installed\n' "$shell" >>"$summary"
   fi
 done
-run_container
+if [ -n "$dash" ]; then end_bats dash "$dash"; fi
+if [ -n "$bash" ]; then end_bats bash "$bash"; fi
+if [ -n "$container" ]; then end_vitest 'container tests' container "$container"; fi
 
 title summary
 cat "$summary"
