@@ -9,10 +9,10 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Type } from 'typebox';
 import { type HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { type ManifestFacts, manifestFactsSchema } from '../core/manifest_facts.ts';
 import { sha256Of } from '../core/sums.ts';
+import { Type } from '../core/type_builder.ts';
 import { documentReader } from '../core/validate.ts';
 import { makeFolders, replaceFile } from '../process/durable.ts';
 

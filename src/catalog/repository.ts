@@ -3,10 +3,10 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { type Static, Type } from 'typebox';
 import { HoldfastError } from '../core/errors.ts';
 import { requireLabel } from '../core/label.ts';
 import { encodeComponent } from '../core/names.ts';
+import { type Static, Type } from '../core/type_builder.ts';
 import { documentBytes, documentReader } from '../core/validate.ts';
 import { openStorage } from '../storage/open.ts';
 import type { Storage } from '../storage/storage.ts';

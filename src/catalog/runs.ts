@@ -5,9 +5,9 @@
 
 import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Static, Type } from 'typebox';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { encodeComponent } from '../core/names.ts';
+import { type Static, Type } from '../core/type_builder.ts';
 import { documentBytes, documentReader } from '../core/validate.ts';
 import { errorNumber, folderMode, partialSuffix, writeNewFile } from '../process/durable.ts';
 import { ownIdentity, type ProcessState, processState } from '../process/identity.ts';

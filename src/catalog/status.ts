@@ -5,8 +5,8 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Static, Type } from 'typebox';
 import { toHoldfastError } from '../core/errors.ts';
+import { type Static, Type } from '../core/type_builder.ts';
 import { documentBytes, documentReader } from '../core/validate.ts';
 import { errorNumber, replaceFile } from '../process/durable.ts';
 import { withFileLock } from './lock.ts';

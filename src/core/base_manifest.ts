@@ -3,7 +3,6 @@
  * consistent (REPOSITORY.md). Like that of a full backup it is written last and is the commit.
  */
 
-import { type Static, Type } from 'typebox';
 import {
   Bytes,
   closed,
@@ -16,6 +15,7 @@ import {
   Time,
   Warning,
 } from './manifest_parts.ts';
+import { type Static, Type } from './type_builder.ts';
 
 /** The format that this version writes. A larger one is refused on reading, never guessed at. */
 export const baseManifestFormat = 1;

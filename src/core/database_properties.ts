@@ -4,11 +4,11 @@
  * (core/database_sql.ts).
  */
 
-import { type Static, Type } from 'typebox';
+import { type Static, type TSchema, Type } from './type_builder.ts';
 
 const closed = { additionalProperties: false } as const;
 const Name = Type.String({ minLength: 1 });
-const Nullable = <T extends Type.TSchema>(type: T) => Type.Union([type, Type.Null()]);
+const Nullable = <T extends TSchema>(type: T) => Type.Union([type, Type.Null()]);
 
 const AclEntry = Type.Object(
   {

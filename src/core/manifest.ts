@@ -3,7 +3,6 @@
  * "manifest.json"). The same schema checks it when it is written and when it is read.
  */
 
-import { type Static, Type } from 'typebox';
 import { databasePropertiesSchema } from './database_properties.ts';
 import {
   Bytes,
@@ -17,6 +16,7 @@ import {
   Time,
   Warning,
 } from './manifest_parts.ts';
+import { type Static, Type } from './type_builder.ts';
 
 /** The format that this version writes. A larger one is refused on reading, never guessed at. */
 export const manifestFormat = 1;

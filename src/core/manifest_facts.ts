@@ -1,8 +1,8 @@
 /** What a list of backups tells of a manifest: small, whatever the number of its tables. */
 
-import { type Static, Type } from 'typebox';
 import type { Manifest } from './manifest.ts';
 import { totalBytes } from './manifest_sizes.ts';
+import { type Static, Type } from './type_builder.ts';
 
 const Count = Type.Integer({ minimum: 0 });
 const MaybeCount = Type.Union([Count, Type.Null()]);

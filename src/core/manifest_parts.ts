@@ -1,6 +1,6 @@
 /** What the manifests of all kinds of backups share: parts of their schemas. */
 
-import { Type } from 'typebox';
+import { Type } from './type_builder.ts';
 
 /** An object with nothing else in it. */
 export const closed = { additionalProperties: false } as const;

@@ -3,8 +3,8 @@
  * clone of a server has the same system identifier, so the host and the data directory count too.
  */
 
-import { type Static, Type } from 'typebox';
 import { printable } from './printable.ts';
+import { type Static, Type } from './type_builder.ts';
 import { documentReader } from './validate.ts';
 
 /** The name of the claim in the archive. */

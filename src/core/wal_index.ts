@@ -5,9 +5,9 @@
  * time after the last one, an identifier that is nowhere, a name that nobody gave are never met.
  */
 
-import { type Static, Type } from 'typebox';
 import { assert } from './assert.ts';
 import { formatLsn, type Lsn, requireLsn } from './lsn.ts';
+import { type Static, Type } from './type_builder.ts';
 import { documentBytes, documentReader } from './validate.ts';
 import type { WalRecord } from './wal_records.ts';
 

@@ -2,8 +2,8 @@
 
 import { readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { type Static, Type } from 'typebox';
 import type { SettingChange, SettingFact } from '../core/archiving.ts';
+import { type Static, Type } from '../core/type_builder.ts';
 import { documentBytes, documentReader } from '../core/validate.ts';
 import { errorNumber, makeFolders, replaceFile } from '../process/durable.ts';
 import type { ArchivingServer } from './archiving_server.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import { Type } from 'typebox';
 import { describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../../src/core/errors.ts';
+import { Type } from '../../../src/core/type_builder.ts';
 import { documentBytes, documentReader } from '../../../src/core/validate.ts';
 
 const schema = Type.Object(
