@@ -56,7 +56,7 @@ function backups(physical: Physical): Contender[] {
     ...peerBackup(physical, threads),
     {
       name: ourBackup,
-      script: physical.ours('backup_incremental.ts', '--base', 'now'),
+      script: physical.ours('backup_incremental.ts', '--base', 'now', '--quiet'),
       isOurs: true,
       async before() {
         await rm(await bases(), { recursive: true, force: true });
@@ -126,7 +126,7 @@ function restores(physical: Physical): Contender[] {
       name: ourRestore,
       isOurs: true,
       script: (pgdata) =>
-        physical.ours('restore_pitr.ts', '--pgdata', pgdata, '--target-immediate'),
+        physical.ours('restore_pitr.ts', '--pgdata', pgdata, '--target-immediate', '--quiet'),
     }),
   ];
 }
@@ -143,7 +143,7 @@ export async function baseRestoreGroup(scene: Scene): Promise<Group> {
     environment: physical.environment,
     async prepare() {
       await physical.archiveWith(physical.ourArchiveCommand);
-      await physical.prepare(physical.ours('backup_incremental.ts', '--base', 'now'));
+      await physical.prepare(physical.ours('backup_incremental.ts', '--base', 'now', '--quiet'));
       await physical.archiveWith('true');
       await physical.prepare(`${compressed} > ${file}`);
       if (pgBackRest === null) return;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { quoteLiteral, shellQuote } from '../src/core/quote.ts';
+import { markersFolder } from '../src/operations/wal_markers.ts';
 import type { ScratchCluster } from '../src/postgres/cluster.ts';
 import { connect } from '../src/postgres/connection.ts';
 import { execute, queryOne } from '../src/postgres/query.ts';
@@ -55,8 +56,9 @@ export interface Physical {
   ours(command: string, ...args: readonly string[]): string;
   /** Runs a script that is not measured. */
   prepare(text: string): Promise<void>;
-  /** Removes what our archive holds; the claim stays. */
+  /** Removes what our archive holds, and what says so; the claim stays. */
   forgetWal(): Promise<void>;
+  systemIdentifier(): Promise<string>;
   /** The folder of the cluster in our repository. */
   ourFolder(): Promise<string>;
   /** Hands the WAL to this command from now on; the server has heard of it. */
@@ -149,7 +151,9 @@ async function openPgBackRest(scene: Scene, cluster: ScratchCluster, parent: str
 
 /** Switches our archiving on as an operator does; gives the command that the server then has. */
 async function installOurs(physical: Omit<Physical, 'ourArchiveCommand'>): Promise<string> {
-  await physical.prepare(physical.ours('setup_archiving.ts', 'install', '--force', '--yes'));
+  await physical.prepare(
+    physical.ours('setup_archiving.ts', 'install', '--force', '--yes', '--quiet'),
+  );
   return physical.value('SHOW archive_command');
 }
 
@@ -200,10 +204,8 @@ export async function openPhysical(
     await sql("ALTER SYSTEM SET archive_mode = 'on'", "ALTER SYSTEM SET archive_command = 'true'");
     await cluster.restart();
   }
-  const ourFolder = async () => {
-    const id = await value('SELECT system_identifier::text FROM pg_control_system()');
-    return join(repository, 'incremental', id);
-  };
+  const systemIdentifier = () => value('SELECT system_identifier::text FROM pg_control_system()');
+  const ourFolder = async () => join(repository, 'incremental', await systemIdentifier());
 
   const physical = {
     cluster,
@@ -212,8 +214,7 @@ export async function openPhysical(
     environment,
     pgBackRest: await openPgBackRest(scene, cluster, folder),
     asServer,
-    ours: (command: string, ...args: readonly string[]) =>
-      asServer(scene.ours(command, ...args, '--quiet')),
+    ours: (command: string, ...args: readonly string[]) => asServer(scene.ours(command, ...args)),
     async prepare(text: string) {
       await timeScript({ text, environment, signal: scene.signal });
     },
@@ -225,12 +226,15 @@ export async function openPhysical(
       while ((await value('SHOW archive_command')) !== command) await sleep(settleMs);
       await sleep(settleMs);
     },
+    systemIdentifier,
     ourFolder,
     async forgetWal() {
       const archive = join(await ourFolder(), 'wal');
       for (const name of await readdir(archive)) {
         if (name !== 'claim.json') await rm(join(archive, name), { recursive: true });
       }
+      const markers = markersFolder(join(repository, 'state'), await systemIdentifier());
+      await rm(markers, { recursive: true, force: true });
     },
     sql,
     value,

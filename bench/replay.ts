@@ -92,9 +92,7 @@ async function ourWay(scene: Scene, wal: WalScene): Promise<Way> {
   const folder = await physical.ourFolder();
   const text = renderWalFetch({
     archive: join(folder, 'wal'),
-    systemIdentifier: await physical.value(
-      'SELECT system_identifier::text FROM pg_control_system()',
-    ),
+    systemIdentifier: await physical.systemIdentifier(),
     segmentBytes: 16 * 1024 * 1024,
     path: await hookPath({ ...scene.environment, ...environment }),
     jobs: threads,

@@ -1,10 +1,12 @@
 /** What archiving a segment of the WAL takes: plain shell, pgBackRest, and ours. */
 
-import { rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { HoldfastError } from '../src/core/errors.ts';
 import { shellQuote } from '../src/core/quote.ts';
+import { startChild } from '../src/process/stream.ts';
 import { archiveAll } from './archive_all.ts';
-import { makeServerFolder, walLevel } from './physical.ts';
+import { makeServerFolder, threads, walLevel } from './physical.ts';
 import type { Contender, Group, Measured } from './run_group.ts';
 import type { Scene } from './scene.ts';
 import { storedBytes } from './stored_bytes.ts';
@@ -12,6 +14,7 @@ import { openWalScene, type WalScene } from './wal_scene.ts';
 
 const floor = `zstd -${walLevel}, fsync, rename`;
 const plain = 'wal_push';
+const withHelper = 'wal_push with wal_ship.ts';
 const peerSynchronous = 'pgbackrest archive-push';
 const peerAsynchronous = 'pgbackrest archive-push, asynchronous, 2 processes';
 
@@ -66,16 +69,69 @@ function peers({ physical }: WalScene): Way[] {
   }));
 }
 
-function ours({ physical }: WalScene): Way[] {
-  const folder = async () => join(await physical.ourFolder(), 'wal');
+/** Starts the helper as a service would. @returns what ends it and tells the memory it took */
+async function startHelper(scene: Scene, { physical }: WalScene): Promise<() => Promise<number>> {
+  const words = physical.ours('wal_ship.ts', '--jobs', String(threads));
+  let onReady: (() => void) | undefined;
+  const ready = new Promise<void>((resolve) => {
+    onReady = resolve;
+  });
+  const child = startChild('/bin/bash', ['-c', `exec ${words}`], {
+    environment: { ...scene.environment, ...physical.environment },
+    signal: scene.signal,
+    onStderrLine: (line) => {
+      if (line.includes('storing WAL ahead')) onReady?.();
+    },
+  });
+  child.stdin.end();
+  child.stdout.resume();
+  const ended = child.exited.then(({ status }) => {
+    const text = `wal_ship.ts ended with ${status}: ${child.stderrTail()}`;
+    throw new HoldfastError('CHILD_FAILED', text);
+  });
+  await Promise.race([ready, ended]);
+  ended.catch(() => undefined);
+  return async () => {
+    const status = await readFile(`/proc/${child.pid}/status`, 'utf8').catch(() => '');
+    await child.end();
+    return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? Number.NaN) * 1024;
+  };
+}
+
+/** Ours, and how to end what it has started. */
+interface Ours {
+  readonly ways: readonly Way[];
+  readonly end: () => Promise<void>;
+}
+
+function ours(scene: Scene, wal: WalScene): Ours {
+  const { physical } = wal;
   const { ourArchiveCommand: command, forgetWal: begin } = physical;
-  return [{ name: plain, command, begin, folder }];
+  const folder = async () => join(await physical.ourFolder(), 'wal');
+  const way = { command, begin, folder };
+  let endHelper: (() => Promise<number>) | null = null;
+  const end = async () => {
+    const memory = (await endHelper?.()) ?? null;
+    endHelper = null;
+    return memory;
+  };
+  const helped: Way = {
+    ...way,
+    name: withHelper,
+    async begin() {
+      await begin();
+      endHelper = await startHelper(scene, wal);
+    },
+    measure: async () => ({ ...(await archiveAll(wal)), memory: await end() }),
+  };
+  return { ways: [{ ...way, name: plain }, helped], end: async () => void (await end()) };
 }
 
 /** The group; the segments are made first, on a server of its own. */
 export async function walGroup(scene: Scene, scale: number): Promise<Group> {
   const wal = await openWalScene(scene, 'wal', scale);
   const { length } = wal.segments;
+  const own = ours(scene, wal);
   const ways = [
     shellWay(wal, 'cp', (file) => `test ! -f ${file} && cp %p ${file}`),
     shellWay(
@@ -86,14 +142,21 @@ export async function walGroup(scene: Scene, scale: number): Promise<Group> {
         `mv ${file}.tmp ${file}.zst`,
     ),
     ...peers(wal),
-    ...ours(wal),
+    ...own.ways,
   ];
   return {
     title: `WAL, ${length} segments ready at once`,
     floor,
     contenders: ways.map((way) => contender(wal, way)),
     countsMachine: true,
-    close: wal.close,
-    goals: [{ contender: plain, of: floor, key: 'each', atMost: 1.1 }],
+    async close() {
+      await own.end();
+      await wal.close();
+    },
+    goals: [
+      { contender: plain, of: floor, key: 'each', atMost: 1.1 },
+      { contender: withHelper, of: peerAsynchronous, key: 'each', atMost: 1 },
+      { contender: withHelper, of: peerAsynchronous, key: 'wall', atMost: 1 },
+    ],
   };
 }

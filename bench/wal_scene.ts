@@ -15,8 +15,15 @@ const pgbenchAtScale1 = 20;
 /** With less there are too few pages that are written whole, and WAL grows slowly. */
 const pgbenchMin = 6;
 const segmentBytes = 16 * 1024 * 1024;
+const load = '--builtin=simple-update --protocol=prepared --no-vacuum --client=8 --jobs=2';
 /** pgbench runs for so long, again and again, until there is enough. */
 const turnSeconds = 2;
+
+/** pgbench fills its rows with blanks, which flatter every compressor. */
+const randomFiller = [
+  'UPDATE pgbench_accounts SET filler = md5(aid::text) || md5((-aid)::text)',
+  'VACUUM FULL pgbench_accounts',
+];
 
 /** What archiving and recovery are measured with. */
 export interface WalScene {
@@ -47,7 +54,7 @@ async function fill(physical: Physical, copy: string, scale: number): Promise<st
   const count = Math.max(segmentsMin, Math.round(segmentsAtScale1 * part));
   const size = Math.max(pgbenchMin, Math.round(pgbenchAtScale1 * part));
   await physical.prepare(`${pgbench} --initialize --quiet --scale=${size} postgres`);
-  await physical.sql('CHECKPOINT', 'SELECT pg_switch_wal()');
+  await physical.sql(...randomFiller, 'CHECKPOINT', 'SELECT pg_switch_wal()');
   const start = await physical.value('SELECT pg_current_wal_lsn()::text');
   const into = `--pgdata=${shellQuote(copy)}`;
   await physical.prepare(
@@ -55,8 +62,10 @@ async function fill(physical: Physical, copy: string, scale: number): Promise<st
   );
   const written = `SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '${start}')`;
   while (Number(await physical.value(written)) < (count + 1) * segmentBytes) {
-    const how = `--no-vacuum --client=8 --jobs=2 --time=${turnSeconds}`;
-    await physical.prepare(`${pgbench} ${how} postgres`);
+    // Pages are written whole when they are first touched after a checkpoint: most of what a busy
+    // server's WAL consists of.
+    await physical.sql('CHECKPOINT');
+    await physical.prepare(`${pgbench} ${load} --time=${turnSeconds} postgres`);
   }
   await physical.sql('SELECT pg_switch_wal()', 'CHECKPOINT');
   const first = segmentNumber(requireLsn(start), segmentBytes);
