@@ -1,12 +1,14 @@
 /** The command scripts/backup_incremental.ts: what was done, and where the recovery point is. */
 
+import { listBaseBackups } from '../catalog/base_catalog.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
+import { openGaps } from '../core/open_gaps.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
 import { type IncrementalRequest, moveForward } from '../operations/backup_incremental.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { needRepository } from './open_context.ts';
 
-/** Runs the command. Status 4 when WAL is missing in between: nothing behind it can be reached. */
+/** Runs the command. Status 4 when WAL is missing behind the last base backup. */
 export async function incrementalCommand(invocation: Invocation): Promise<CommandResult> {
   const { flags, operands } = invocation;
   const context = needRepository(invocation.context);
@@ -23,10 +25,17 @@ export async function incrementalCommand(invocation: Invocation): Promise<Comman
     const { label, bytes } = result.base;
     context.log.step(`base backup ${label}: ${formatBytes(bytes)}`, { ...result.base });
   }
-  for (const { first_segment: first, last_segment: last, segments } of result.gaps) {
+  const bases = await listBaseBackups(context.repository.storage, { cluster: result.cluster });
+  const timeline = Number.parseInt(result.segment.slice(0, 8), 16);
+  const open = openGaps(result.gaps, bases, timeline);
+  for (const gap of result.gaps) {
+    const { first_segment: first, last_segment: last, segments } = gap;
+    const mend = open.includes(gap)
+      ? 'scripts/backup_incremental.ts --base now begins anew behind it'
+      : 'a base backup lies behind it';
     context.log.warn(
       `${formatCount(segments, 'segment')} of the WAL missing, ${first} to ${last}: no recovery ` +
-        'goes across; scripts/backup_incremental.ts --base now begins anew behind it',
+        `goes across; ${mend}`,
     );
   }
   const newest = result.newest_recoverable_at;
@@ -35,6 +44,6 @@ export async function incrementalCommand(invocation: Invocation): Promise<Comman
       ? `archived up to ${result.segment}`
       : `everything committed up to ${newest} can be recovered (archived up to ${result.segment})`,
   );
-  const status = result.gaps.length > 0 ? exitStatus.verification : exitStatus.done;
-  return { status, json: { exit_status: status, ...result } };
+  const status = open.length > 0 ? exitStatus.verification : exitStatus.done;
+  return { status, json: { exit_status: status, ...result, open_gaps: open } };
 }
