@@ -94,14 +94,17 @@ export async function listFor(
   return { status: exitStatus.done, json, text: `${table}${below}` };
 }
 
+/** @throws HoldfastError USAGE where more than one is named */
+export function oneDatabase([database, second]: readonly string[]): string | undefined {
+  if (second === undefined) return database;
+  throw new HoldfastError('USAGE', `one database, not also ${JSON.stringify(second)}`, {
+    hint: 'Name one, or none for all.',
+  });
+}
+
 /** Runs the command. */
 export async function listCommand(invocation: Invocation): Promise<CommandResult> {
-  const [database, second] = invocation.operands;
-  if (second !== undefined) {
-    throw new HoldfastError('USAGE', `one database, not also ${JSON.stringify(second)}`, {
-      hint: 'Name one, or none for all.',
-    });
-  }
+  const database = oneDatabase(invocation.operands);
   const context = needRepository(invocation.context);
   if (invocation.flags.wal === true) {
     if (database !== undefined || invocation.flags.type !== undefined) {

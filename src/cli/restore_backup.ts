@@ -14,7 +14,7 @@ import type { RestoreRequest } from '../operations/restore_work.ts';
 import { resolveConnection } from '../postgres/connection.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { answerFor, confirm } from './confirm.ts';
-import { listFor } from './list_backups.ts';
+import { listFor, oneDatabase } from './list_backups.ts';
 import { hasRepository, needRepository } from './open_context.ts';
 import { dropReplaced, leftoverCommand, tellOld } from './restore_leftovers.ts';
 
@@ -184,7 +184,7 @@ export async function restoreCommand(invocation: Invocation): Promise<CommandRes
   const { context, flags, operands, world } = invocation;
   const aside = await leftoverCommand(invocation);
   if (aside !== null) return aside;
-  if (flags.list === true) return listFor(needRepository(context), operands[0], flags);
+  if (flags.list === true) return listFor(needRepository(context), oneDatabase(operands), flags);
   const wish = readWish(operands, flags);
   const { config } = context;
   const server = await resolveConnection({

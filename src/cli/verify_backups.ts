@@ -16,6 +16,18 @@ import { needRepository } from './open_context.ts';
 type AnyEntry = CatalogEntry | BaseEntry;
 type AnyResult = VerifyResult | BaseVerifyResult;
 
+/**
+ * The youngest of each cluster that has a database of that name, also one that was found damaged
+ * before. A safety backup counts where there is no other: no `--latest` is ever that one.
+ */
+function youngestOf(entries: readonly CatalogEntry[]): CatalogEntry[] {
+  const clusters = new Set(entries.map(({ cluster }) => cluster));
+  return [...clusters].flatMap((cluster) => {
+    const own = entries.filter((entry) => entry.cluster === cluster);
+    return own.findLast(({ manifest }) => manifest?.safety !== true) ?? own.at(-1) ?? [];
+  });
+}
+
 /** The backups that the arguments name. @throws HoldfastError USAGE unless it is one of the ways */
 async function chooseEntries(
   context: RepositoryContext,
@@ -36,9 +48,9 @@ async function chooseEntries(
     return [...(await catalog.listBackups({ cluster })), ...bases];
   }
   if (latest !== undefined) {
-    // The youngest of all: one that was found damaged before is verified again.
-    const entries = await catalog.listBackups({ database: latest, cluster });
-    return [entries.at(-1) ?? (await catalog.latestBackup(latest, { cluster })).entry];
+    const youngest = youngestOf(await catalog.listBackups({ database: latest, cluster }));
+    if (youngest.length > 0) return youngest;
+    return [(await catalog.latestBackup(latest, { cluster })).entry];
   }
   return Promise.all(
     operands.map((label) =>

@@ -86,6 +86,7 @@ describe('status 2: an argument or a setting', () => {
     [['restore_backup'], /nothing says what to restore\nhint: .*--latest/],
     [['restore_backup', '--latest', 'mastertrade', 'webshop'], /"webshop" is one too many/],
     [['restore_backup', '--latest'], /not enough arguments following: latest/],
+    [['restore_backup', '--list', 'mastertrade', 'webshop'], /one database, not also "webshop"/],
     [['verify_backups'], /--latest or --all/],
     [
       ['verify_backups', '20269999T020000Z-daily-k3f9'],

@@ -78,6 +78,21 @@ describe('verifying backups', () => {
     expect((await verify(older)).status).toBe(0);
   });
 
+  it('of a database takes the youngest of each cluster, and no safety backup', async () => {
+    await sample(older);
+    const safety = { label: younger, safety: true } as const;
+    await writeSampleBackup(repository.storage, { manifest: safety });
+    const elsewhere = { label: older.replace('aaaa', 'cccc'), cluster: 'elsewhere' };
+    await writeSampleBackup(repository.storage, { manifest: elsewhere });
+    const { status, stderr } = await verify('--latest', 'shop');
+    expect(status, stderr).toBe(0);
+    expect(stderr).toContain(`${older} of shop: verified`);
+    expect(stderr).toContain(`${elsewhere.label} of shop: verified`);
+    expect(stderr).not.toContain(younger);
+    const only = await verify('--latest', 'shop', '--cluster', 'elsewhere');
+    expect(only.stderr).not.toContain(older);
+  });
+
   it('wants to know which: labels, --latest or --all', async () => {
     await sample(older);
     for (const argv of [[], [older, '--all'], ['--all', '--latest', 'shop']]) {
