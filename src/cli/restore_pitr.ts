@@ -2,20 +2,27 @@
 
 import { isAbsolute, resolve } from 'node:path';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
+import { shellQuote } from '../core/quote.ts';
 import type { RecoveryRequest } from '../core/recovery.ts';
-import { describeTarget, parseTarget, parseTargetTimeline } from '../core/recovery_target.ts';
-import { formatBytes, formatCount, formatDuration } from '../core/units.ts';
-import type { RepositoryContext } from '../operations/context.ts';
-import { type PitrPlan, planPitr } from '../operations/pitr_plan.ts';
-import { neededBytes } from '../operations/pitr_room.ts';
-import { checkPitr, type PitrRequest } from '../operations/restore_pitr.ts';
+import { parseTarget, parseTargetTimeline } from '../core/recovery_target.ts';
+import { formatCount } from '../core/units.ts';
+import type { PitrQuestion } from '../operations/pitr_check.ts';
+import { planPitr } from '../operations/pitr_plan.ts';
+import { preparePitr } from '../operations/pitr_prepare.ts';
+import type { PitrRequest, PreparedPitr } from '../operations/pitr_request.ts';
+import { recoveryRates } from '../operations/recovery_rates.ts';
 import { restoreToTarget } from '../operations/restore_to_target.ts';
 import type { TargetAction } from '../postgres/recovery_settings.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
+import { answerFor, confirm } from './confirm.ts';
 import { needRepository } from './open_context.ts';
-
-/** A server replays about a segment of 16 MB in this time; it depends on what is in it. */
-const replaySecondsPer16Mb = 0.2;
+import {
+  describePlan,
+  describePrepared,
+  estimateOf,
+  preparedLines,
+  tellPlan,
+} from './restore_pitr_plan.ts';
 
 function recoveryOf(flags: Flags): RecoveryRequest {
   const text = (name: string) => flags[name] as string | undefined;
@@ -67,6 +74,17 @@ function portOf(flags: Flags): number | null {
   });
 }
 
+/** What the server is asked when it runs. @throws HoldfastError USAGE where it does not start */
+function questionOf(flags: Flags): PitrQuestion | null {
+  const sql = flags['check-query'] as string | undefined;
+  const database = flags['check-database'] as string | undefined;
+  if (sql === undefined && database === undefined) return null;
+  if (flags.start === true && sql !== undefined) return { sql, database: database ?? 'postgres' };
+  throw new HoldfastError('USAGE', '--check-query asks the server that --start starts', {
+    hint: "Add --start, and a query whose answer is true: --check-query 'SELECT count(*) > 0 FROM x'.",
+  });
+}
+
 function requestOf({ flags, world }: Invocation): PitrRequest {
   const folder = flags.pgdata as string | undefined;
   if (folder === undefined || folder === '') {
@@ -87,95 +105,97 @@ function requestOf({ flags, world }: Invocation): PitrRequest {
     action: action ?? (startPort === null ? 'pause' : 'promote'),
     tablespaces: mappingOf(flags, world.cwd),
     startPort,
+    question: questionOf(flags),
     withConfig: flags['with-config'] === true,
+    way: flags.delta === true ? 'delta' : flags.force === true ? 'replace' : 'new',
   };
 }
 
-/** How long it may take: as long as reading the backups back took, and the replay. */
-function estimateSeconds({ chain, segments, segmentBytes }: PitrPlan): number {
-  const walBytes = segments.length * segmentBytes;
-  const reading = chain.reduce((sum, { manifest }) => sum + manifest.read_back.seconds, 0);
-  return reading + (walBytes / 16_777_216) * replaySecondsPer16Mb;
-}
-
-function tellPlan({ log }: RepositoryContext, plan: PitrPlan, request: PitrRequest): void {
-  const { base, chain, timeline, segments } = plan;
-  const { manifest } = base;
-  const [first, last] = [segments[0]?.name, segments.at(-1)?.name];
-  log.step(`restores ${plan.cluster} to ${describeTarget(request.recovery.target)}`);
-  log.step(`  into ${request.pgdata}, on timeline ${timeline}`);
-  log.step(`  from ${base.label}, ${formatBytes(manifest.cluster_bytes)} in files`);
-  if (chain.length > 1) {
-    log.step(`  put together from ${chain.map(({ label }) => label).join(', ')}`);
-    log.step(`  for which ${formatBytes(neededBytes(plan))} have to be free`);
-  }
-  for (const { label, why } of plan.passedOver) log.warn(`${label} is passed over: ${why}`);
-  log.step(
-    first === undefined
-      ? '  with the WAL that is in the backup'
-      : `  with ${formatCount(segments.length, 'segment')} of WAL, ${first} to ${last}`,
-  );
-  log.step(`  in about ${formatDuration(estimateSeconds(plan))}`);
-  for (const line of manifest.damaged_pages) log.warn(`the backup has a damaged page: ${line}`);
-}
-
-function describePlan(plan: PitrPlan, request: PitrRequest): object {
-  const { base, segments } = plan;
-  return {
-    cluster: plan.cluster,
-    target: describeTarget(request.recovery.target),
-    label: base.label,
-    timeline: plan.timeline,
-    first_segment: segments[0]?.name ?? null,
-    last_segment: segments.at(-1)?.name ?? null,
-    segments: segments.length,
-    cluster_bytes: base.manifest.cluster_bytes,
-    chain: plan.chain.map(({ label }) => label),
-    needed_bytes: neededBytes(plan),
-    passed_over: plan.passedOver,
-    estimated_seconds: Math.round(estimateSeconds(plan)),
-    pgdata: request.pgdata,
+/**
+ * Tells what becomes of what is there, and asks before a data directory is changed: one that is put
+ * aside is not, and `--force` has said so already.
+ */
+function confirmation({ context, flags, world }: Invocation, clusterOf: () => string) {
+  let isAsked = false;
+  return async (prepared: PreparedPitr): Promise<void> => {
+    const lines = preparedLines(prepared);
+    if (prepared.delta === null || flags.force === true || isAsked) {
+      for (const line of lines) context.log.step(line);
+      return;
+    }
+    await confirm({
+      plan: lines,
+      question: `Change ${JSON.stringify(prepared.pgdata)}?`,
+      answer: answerFor(context.config.settings.environment, clusterOf()),
+      flag: '--force',
+      world,
+    });
+    isAsked = true;
   };
 }
 
 /** Runs the command. */
 export async function restorePitrRun(invocation: Invocation): Promise<CommandResult> {
+  const { flags, operands } = invocation;
   const context = needRepository(invocation.context);
-  if (invocation.operands.length > 0) {
-    throw new HoldfastError(
-      'USAGE',
-      `unexpected argument ${JSON.stringify(invocation.operands[0])}`,
-      {
-        hint: 'The folder is named with --pgdata.',
-      },
-    );
+  if (operands.length > 0) {
+    throw new HoldfastError('USAGE', `unexpected argument ${JSON.stringify(operands[0])}`, {
+      hint: 'The folder is named with --pgdata.',
+    });
   }
   const request = requestOf(invocation);
-  const cluster = invocation.flags.cluster as string | undefined;
+  const named = flags.cluster as string | undefined;
+  const rates = await recoveryRates.read(context);
   const status = exitStatus.done;
-  if (invocation.flags['dry-run'] === true) {
-    const plan = await planPitr(context, request.recovery, cluster);
-    tellPlan(context, plan, request);
-    await checkPitr(context, plan, request);
-    const planned = describePlan(plan, request);
+  if (flags['dry-run'] === true) {
+    const wholeOnly = request.way === 'delta';
+    const plan = await planPitr(context, request.recovery, named, new Set(), wholeOnly);
+    const estimate = estimateOf(plan, rates);
+    tellPlan(context, plan, request, estimate);
+    const prepared = await preparePitr(context, plan, request);
+    for (const line of preparedLines(prepared)) context.log.step(line);
+    const described = describePlan(plan, request, estimate);
+    const planned = { ...described, existing: describePrepared(prepared) };
     return { status, json: { exit_status: status, dry_run: true, plan: planned } };
   }
-  const { plan, result } = await restoreToTarget(context, request, cluster, (each) =>
-    tellPlan(context, each, request),
+  let before: PreparedPitr | null = null;
+  let cluster = '';
+  const ask = confirmation(invocation, () => cluster);
+  const { plan, result } = await restoreToTarget(
+    context,
+    {
+      ...request,
+      confirm: async (prepared) => {
+        before = prepared;
+        await ask(prepared);
+      },
+    },
+    named,
+    (each) => {
+      cluster = each.cluster;
+      tellPlan(context, each, request, estimateOf(each, rates));
+    },
   );
-  const { socket, report, warnings } = result;
+  const { socket, report, warnings, aside, check } = result;
   for (const warning of warnings) context.log.warn(`pg_combinebackup warns: ${warning}`);
+  if (aside !== null) context.log.step(`what was there is now ${aside}: remove it when you may`);
   if (report === null) {
     context.log.step(
-      `restored into ${request.pgdata}: the server replays the WAL when it is started`,
+      `restored into ${result.pgdata}: the server replays the WAL when it is started`,
     );
   } else {
     const where = report.lsn === null ? '' : ` at ${report.lsn}`;
     const when = report.time === null ? '' : `, last transaction ${report.time}`;
     context.log.step(`promoted${where} on timeline ${report.timeline}${when}`);
-    context.log.step(`it runs: psql --host ${socket} --port ${request.startPort}`);
+    const names = formatCount(check?.databases.length ?? 0, 'database');
+    const answer = check?.answer == null ? '' : `; the check query answers ${check.answer}`;
+    context.log.step(`checked: ${names} connected to, none in recovery${answer}`);
+    const host = shellQuote(socket ?? '');
+    context.log.step(`it runs: psql --host ${host} --port ${request.startPort}`);
   }
-  const planned = describePlan(plan, request);
+  const described = describePlan(plan, request, estimateOf(plan, rates));
+  const planned = { ...described, existing: describePrepared(before) };
+  const { notes } = result;
   const json = { exit_status: status, dry_run: false, plan: planned, socket, report, warnings };
-  return { status, json };
+  return { status, json: { ...json, notes, aside, check } };
 }

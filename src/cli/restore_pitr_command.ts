@@ -9,7 +9,7 @@ export const restorePitrCommand: Command = {
   summary:
     'Restores a whole cluster to a point in time, into a new or empty folder. ' +
     'Without a target: to the newest point.',
-  settings: ['threads'],
+  settings: ['threads', 'username'],
   options: (parser) =>
     parser
       .option('pgdata', {
@@ -62,6 +62,14 @@ export const restorePitrCommand: Command = {
         requiresArg: true,
         describe: 'NAME=FOLDER: where a tablespace goes; once for each',
       })
+      .option('delta', {
+        type: 'boolean',
+        describe: 'Into a data directory of the same cluster: keep what is as in the backup',
+      })
+      .option('force', {
+        type: 'boolean',
+        describe: 'In place of a data directory, which is put aside; with --delta: do not ask',
+      })
       .option('with-config', {
         type: 'boolean',
         describe: 'Use the configuration that was saved beside the data directory (/etc)',
@@ -70,6 +78,16 @@ export const restorePitrCommand: Command = {
       .option('start', {
         type: 'boolean',
         describe: 'Start the server, and wait until it has reached the target and is promoted',
+      })
+      .option('check-query', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'With --start: ask this when it is promoted; false or no row ends with 4',
+      })
+      .option('check-database', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Where it is asked: postgres unless told',
       })
       .option('port', {
         type: 'number',

@@ -14,6 +14,12 @@ export interface ServerFile {
   readonly sha256: string;
 }
 
+/** A file as the server lists it. */
+export interface ListedFile extends ServerFile {
+  /** When it was last written: seconds since 1970; `null` where that is not told. */
+  readonly modifiedSeconds: number | null;
+}
+
 /** The WAL of one timeline that is needed. */
 export interface ServerWalRange {
   readonly timeline: number;
@@ -24,7 +30,7 @@ export interface ServerWalRange {
 /** What the manifest tells. */
 export interface ServerManifest {
   /** By their paths below the data directory; see {@link pathText}. */
-  readonly files: ReadonlyMap<string, ServerFile>;
+  readonly files: ReadonlyMap<string, ListedFile>;
   /** Oldest first; never empty. */
   readonly walRanges: readonly [ServerWalRange, ...ServerWalRange[]];
 }
@@ -38,6 +44,11 @@ export function pathText(bytes: Uint8Array): string {
   } catch {
     return `\0${Buffer.from(bytes).toString('hex')}`;
   }
+}
+
+/** The bytes of a path that {@link pathText} gave. */
+export function pathBytes(text: string): Buffer {
+  return text.startsWith('\0') ? Buffer.from(text.slice(1), 'hex') : Buffer.from(text, 'utf8');
 }
 
 const invalid = (why: string, cause?: unknown): HoldfastError =>
@@ -71,14 +82,17 @@ function listOf(document: Record<string, unknown>, key: string): Record<string, 
   return value as Record<string, unknown>[];
 }
 
-function readFile(record: Record<string, unknown>): [path: string, file: ServerFile] {
+function readFile(record: Record<string, unknown>): [path: string, file: ListedFile] {
   const encoded = record['Encoded-Path'];
   const path =
     typeof encoded === 'string' ? pathText(Buffer.from(encoded, 'hex')) : textOf(record, 'Path');
   if (textOf(record, 'Checksum-Algorithm') !== 'SHA256') {
     throw invalid('has digests that are not SHA-256');
   }
-  return [path, { bytes: numberOf(record, 'Size'), sha256: textOf(record, 'Checksum') }];
+  const modified = Date.parse(String(record['Last-Modified'])) / 1000;
+  const modifiedSeconds = Number.isFinite(modified) ? modified : null;
+  const [bytes, sha256] = [numberOf(record, 'Size'), textOf(record, 'Checksum')];
+  return [path, { bytes, sha256, modifiedSeconds }];
 }
 
 function readRange(record: Record<string, unknown>): ServerWalRange {

@@ -39,6 +39,7 @@ export interface ChainTarget {
 /** In each of those folders, while it is worked on. */
 const stagingName = 'holdfast_chain';
 const combinedName = 'combined';
+const globalName = 'global';
 const noSpace = /No space left on device|Disk quota exceeded/;
 
 /**
@@ -132,12 +133,11 @@ async function combine(
   );
 }
 
-/** Moves what is in a folder up by two; `lastName` goes last. */
-async function moveUp(folder: string, lastName: string | null): Promise<void> {
+/** Moves what is in a folder up by two, but for one name. */
+async function moveUp(folder: string, but: string | null): Promise<void> {
   const from = join(folder, stagingName, combinedName);
-  const names = (await readdir(from)).filter((name) => name !== lastName);
-  for (const name of lastName === null ? names : [...names, lastName]) {
-    await rename(join(from, name), join(folder, name));
+  for (const name of await readdir(from)) {
+    if (name !== but) await rename(join(from, name), join(folder, name));
   }
 }
 
@@ -179,9 +179,11 @@ export async function combineChain(
   context.log.step(`putting ${chain.length} base backups together`);
   const warnings = await combine(context, tool, inputs, target);
   for (const { folder } of target.tablespaces) await moveUp(folder, null);
-  // Without its pg_control no server starts.
-  await moveUp(target.pgdata, 'global');
+  await moveUp(target.pgdata, globalName);
   await relink(target);
+  // Without the pg_control in it no server starts.
+  const combined = join(target.pgdata, stagingName, combinedName);
+  await rename(join(combined, globalName), join(target.pgdata, globalName));
   for (const folder of folders) {
     await rm(join(folder, stagingName), { recursive: true, force: true });
   }

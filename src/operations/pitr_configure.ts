@@ -20,7 +20,7 @@ import { settingLines } from '../postgres/setting_lines.ts';
 import { fileMode, folderMode, makeFolders } from '../process/durable.ts';
 import type { RepositoryContext } from './context.ts';
 import type { PitrPlan } from './pitr_plan.ts';
-import type { PitrRequest } from './restore_pitr.ts';
+import type { PitrRequest } from './pitr_request.ts';
 import {
   hookFile,
   hookPath,
@@ -47,8 +47,10 @@ export async function modesOf(pgdata: string): Promise<{ folder: number; file: n
     : { folder: folderMode, file: fileMode };
 }
 
+const segmentNameLength = 24;
+
 /** Puts the command that takes WAL out of the archive in its place. */
-async function prepareFetch(context: RepositoryContext, plan: PitrPlan) {
+async function prepareFetch(context: RepositoryContext, plan: PitrPlan, isNewest: boolean) {
   // The backup has all that it needs; a command has to be there.
   if (plan.segments.length === 0) return { restoreCommand: 'false', recoveryEndCommand: null };
   const { root } = context.repository;
@@ -61,8 +63,10 @@ async function prepareFetch(context: RepositoryContext, plan: PitrPlan) {
     jobs: context.config.settings.threads,
   });
   await writeHook(hook, text);
+  // An unfinished one is asked for by the name that it would have.
+  const last = isNewest ? null : (plan.segments.at(-1)?.name.slice(0, segmentNameLength) ?? null);
   return {
-    restoreCommand: restoreCommand(hook, plan.unfinished),
+    restoreCommand: restoreCommand(hook, plan.unfinished, last),
     recoveryEndCommand: recoveryEndCommand(hook),
   };
 }
@@ -179,7 +183,7 @@ export async function configurePitr(
     major: Math.floor(manifest.server.version_num / 10_000),
     timeline: isOwnTimeline ? null : plan.timeline,
     action,
-    ...(await prepareFetch(context, plan)),
+    ...(await prepareFetch(context, plan, request.recovery.target.kind === 'newest')),
   });
   const auto = join(pgdata, autoName);
   const original = withoutInherited((await isThere(auto)) ? await readFile(auto, 'utf8') : '');

@@ -87,7 +87,7 @@ async function chooseCluster(
     throw new HoldfastError('BACKUP_NOT_FOUND', `there is no base backup${of}`, {
       hint:
         names === ''
-          ? 'Only WAL after a base backup can be replayed.'
+          ? 'scripts/backup_incremental.ts takes one; full backups are restored by restore_backup.ts.'
           : `There are those of ${names}.`,
     });
   }
@@ -201,7 +201,8 @@ function whyNot(verdicts: readonly Verdict[], problem: string | null): string {
   if (problem !== null) return `the WAL cannot be replayed so far (${problem})`;
   if (verdicts.length === 0) return 'no base backup lies on that timeline';
   return verdicts.some(({ kind }) => kind === 'beyond')
-    ? 'no record in the archived WAL lies behind it on that timeline'
+    ? 'no record in the archived WAL lies behind it on that timeline; a server that runs archives ' +
+        'what it has with scripts/backup_incremental.ts --base none'
     : 'it lies before the first base backup is consistent';
 }
 
@@ -231,6 +232,7 @@ function isUsableBase(base: BaseEntry): base is UsableBase {
  *
  * @param named its name in the repository; it may be left out where there is only one
  * @param avoid labels of backups that were found damaged just now
+ * @param wholeOnly leaves out what would have to be put together
  * @throws HoldfastError TARGET_UNREACHABLE with what can be reached on each timeline,
  *   BACKUP_NOT_FOUND without base backups, USAGE where the cluster has to be named
  */
@@ -239,6 +241,7 @@ export async function planPitr(
   request: RecoveryRequest,
   named: string | undefined,
   avoid: ReadonlySet<string> = new Set(),
+  wholeOnly = false,
 ): Promise<PitrPlan> {
   const { cluster, bases: all } = await chooseCluster(context, named);
   const bases = without(all, avoid, context.clock());
@@ -248,6 +251,7 @@ export async function planPitr(
   const verdicts: Verdict[] = [];
   let problem: string | null = null;
   for (const candidate of candidatesFor(bases, tree, request.timeline)) {
+    if (wholeOnly && candidate.chain.length > 1) continue;
     const verdict = await judgeCandidate(scene, candidate, request);
     const { base, timeline } = candidate;
     const [whole, ...more] = candidate.chain.filter(isUsableBase);

@@ -4,179 +4,196 @@
  * a Continuous Archive Backup").
  */
 
-import { chmod, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import type { BaseTablespace } from '../core/base_manifest.ts';
+import { createHash } from 'node:crypto';
+import { chmod, rename, rmdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { withFileLock } from '../catalog/lock.ts';
 import { HoldfastError } from '../core/errors.ts';
-import type { RecoveryRequest } from '../core/recovery.ts';
 import {
-  findServerPrograms,
   type RestoredCluster,
   readControlData,
   socketFolder,
   startAndWait,
 } from '../postgres/recovery_cluster.ts';
-import type { RecoveryReport, TargetAction } from '../postgres/recovery_settings.ts';
-import type { Tool } from '../postgres/tools.ts';
-import { fileMode } from '../process/durable.ts';
+import type { RecoveryReport } from '../postgres/recovery_log.ts';
+import { errorNumber, fileMode, fsyncFolder } from '../process/durable.ts';
 import { runChecked } from '../process/run.ts';
-import { isRoot } from '../process/user.ts';
-import { findCombine } from './combine_chain.ts';
 import type { RepositoryContext } from './context.ts';
 import { holdBackups } from './hold_backup.ts';
+import { checkPitr } from './pitr_check.ts';
 import { configurePitr, modesOf } from './pitr_configure.ts';
-import { begin, empty, finish, requireFree } from './pitr_folder.ts';
+import { applyDelta, type Delta } from './pitr_delta.ts';
+import { begin, empty, finish, markAgain, readMark } from './pitr_folder.ts';
 import type { PitrPlan } from './pitr_plan.ts';
-import { requireRoom } from './pitr_room.ts';
+import { lockPath, preparePitr, stagingFolder } from './pitr_prepare.ts';
+import type { PitrRequest, PitrResult, PreparedPitr } from './pitr_request.ts';
+import { ownPaths, tablespaceMap } from './pitr_tablespaces.ts';
+import { recoveryRates } from './recovery_rates.ts';
+import { toldWith } from './unpack_archive.ts';
 import { unpackBase } from './unpack_base.ts';
 
-/** What is restored, and where to. */
-export interface PitrRequest {
-  readonly recovery: RecoveryRequest;
-  /** An absolute path. */
-  readonly pgdata: string;
-  readonly action: TargetAction;
-  /** Absolute paths by the name or the OID of a tablespace. */
-  readonly tablespaces: ReadonlyMap<string, string>;
-  /** Starts the server on this port and waits until it is promoted; `null`: it is not started. */
-  readonly startPort: number | null;
-  /** Takes the configuration that was saved beside the data directory. */
-  readonly withConfig?: boolean;
+/** What is done to one folder: everything but where it lies. */
+interface Filling {
+  readonly context: RepositoryContext;
+  readonly plan: PitrPlan;
+  readonly request: PitrRequest;
+  readonly prepared: PreparedPitr;
 }
 
-/** What came of it. */
-export interface PitrResult {
-  /** The folder of the server's socket; `null` where it was not started. */
-  readonly socket: string | null;
-  readonly report: RecoveryReport | null;
-  /** What pg_combinebackup warns of, where a chain was put together. */
-  readonly warnings: readonly string[];
-}
+type Filled = Pick<PitrResult, 'warnings' | 'notes'>;
 
 const syncTimeoutMs = 3_600_000;
 
-/** Which tablespace goes where. @throws HoldfastError USAGE for one that is missing or unknown */
-function mapTablespaces(
-  tablespaces: readonly BaseTablespace[],
-  mapping: ReadonlyMap<string, string>,
-): { readonly tablespace: BaseTablespace; readonly folder: string }[] {
-  const names = tablespaces.map(({ oid, name }) => `${JSON.stringify(name)} (${oid})`).join(', ');
-  const keys = new Set(tablespaces.flatMap(({ oid, name }) => [String(oid), name]));
-  const unknown = [...mapping.keys()].find((key) => !keys.has(key));
-  if (unknown !== undefined) {
-    throw new HoldfastError('USAGE', `the backup has no tablespace ${JSON.stringify(unknown)}`, {
-      hint: names === '' ? 'It has none at all.' : `It has ${names}.`,
-    });
-  }
-  return tablespaces.map((tablespace) => {
-    const folder = mapping.get(tablespace.name) ?? mapping.get(String(tablespace.oid));
-    if (folder !== undefined) return { tablespace, folder };
-    const text = `it is not said where the tablespace ${JSON.stringify(tablespace.name)} goes`;
-    throw new HoldfastError('USAGE', text, {
-      hint: `Add --tablespace-mapping NAME=FOLDER for each of ${names}.`,
-    });
-  });
+async function sync({ environment }: RepositoryContext): Promise<void> {
+  await runChecked('sync', [], { environment, timeoutMs: syncTimeoutMs });
 }
 
-/** Where each tablespace goes by its OID, and (`null`) the data directory. */
-function foldersOf({ base }: PitrPlan, { pgdata, tablespaces }: PitrRequest) {
-  const mapped = mapTablespaces(base.manifest.tablespaces, tablespaces);
-  return new Map<number | null, string>([
-    [null, pgdata],
-    ...mapped.map(({ tablespace, folder }) => [tablespace.oid, folder] as const),
-  ]);
-}
-
-/**
- * Looks at everything that can be known before a byte is written.
- *
- * @returns the programs of the server's version
- * @throws HoldfastError USAGE, WRONG_USER, NO_SPACE, TOOL_TOO_OLD
- */
-export async function checkPitr(context: RepositoryContext, plan: PitrPlan, request: PitrRequest) {
-  const { manifest } = plan.base;
-  const { pgdata, startPort } = request;
-  if (isRoot()) {
-    throw new HoldfastError('WRONG_USER', 'no server runs as root, so a cluster is not its files', {
-      hint: 'Run this as the user that will run the server, for example with sudo -u postgres.',
-    });
-  }
-  const folders = mapTablespaces(manifest.tablespaces, request.tablespaces).map((m) => m.folder);
-  for (const folder of [pgdata, ...folders]) await requireFree(folder);
-  const all = [pgdata, ...folders];
-  const nested = all.find((one) =>
-    all.some((other) => other !== one && one.startsWith(`${other}/`)),
-  );
-  if (nested !== undefined || new Set(all).size < all.length) {
-    throw new HoldfastError('USAGE', 'the folders of the restore lie within each other', {
-      hint: 'Name folders beside each other.',
-    });
-  }
-  if (startPort !== null) socketFolder(pgdata);
-  await requireRoom(plan, foldersOf(plan, request));
-  const { environment, signal, config } = context;
-  const major = Math.floor(manifest.server.version_num / 10_000);
-  const pgBinDir = config.settings.pg_bin_dir;
-  const tool = await findServerPrograms({ environment, pgBinDir, signal, major });
-  if (plan.chain.length > 1) await findCombine(tool);
-  return tool;
-}
-
-/** Tells the server where the tablespaces are (manual, "Low-Level Base Backup", tablespace_map). */
-function tablespaceMap(mapped: ReturnType<typeof mapTablespaces>): string {
-  return mapped
-    .map(({ tablespace, folder }) => `${tablespace.oid} ${folder.replace(/[\\\n\r]/g, '\\$&')}\n`)
-    .join('');
-}
-
-/** Unpacks all. @returns what pg_combinebackup warns of */
-async function unpackAll(
-  context: RepositoryContext,
-  tool: Tool,
-  plan: PitrPlan,
-  request: PitrRequest,
+/** @param at the data directory, which has its control file elsewhere while it is not whole */
+async function configure(
+  { context, plan, request, prepared }: Filling,
+  at: { readonly pgdata: string; readonly control: string },
 ): Promise<string[]> {
-  const { pgdata } = request;
-  const mapped = mapTablespaces(plan.base.manifest.tablespaces, request.tablespaces);
-  const tablespaces = mapped.map(({ tablespace, folder }) => ({ oid: tablespace.oid, folder }));
-  const warnings = await unpackBase(context, tool, plan.chain, { pgdata, tablespaces });
+  const { pgdata } = at;
+  const { mapped } = prepared;
   if (mapped.length > 0) {
     await writeFile(join(pgdata, 'tablespace_map'), tablespaceMap(mapped), { mode: fileMode });
   }
-  return warnings;
+  const cluster: RestoredCluster = { ...prepared.cluster, pgdata: at.control };
+  const control = await readControlData(cluster);
+  const own = { ...request, pgdata };
+  const { notes } = await configurePitr(context, plan, own, { cluster, control });
+  const { folder: mode } = await modesOf(pgdata);
+  for (const folder of [pgdata, ...mapped.map((each) => each.folder)]) await chmod(folder, mode);
+  return [...notes];
 }
 
-/** Makes the folders and what is in them. @returns what pg_combinebackup warns of */
-async function fill(
-  context: RepositoryContext,
-  plan: PitrPlan,
-  request: PitrRequest,
-  cluster: RestoredCluster,
-): Promise<string[]> {
-  const { pgdata } = request;
-  const mapped = mapTablespaces(plan.base.manifest.tablespaces, request.tablespaces);
+/** Makes the folders and what is in them. */
+async function fill(filling: Filling, pgdata: string): Promise<Filled> {
+  const { context, plan, prepared } = filling;
+  const { system_identifier: identifier } = plan.base.manifest.server;
+  const { tool } = prepared.cluster;
   const begun: string[] = [];
   try {
-    for (const folder of [pgdata, ...mapped.map((each) => each.folder)]) {
-      await begin(folder);
+    for (const folder of [pgdata, ...prepared.mapped.map((each) => each.folder)]) {
+      await begin(folder, identifier);
       begun.push(folder);
     }
     // Before there is a pg_control: with it and without a restore_command no server starts.
     await writeFile(join(pgdata, 'recovery.signal'), '', { mode: fileMode });
-    const warnings = await unpackAll(context, cluster.tool, plan, request);
-    const control = await readControlData(cluster);
-    const { notes } = await configurePitr(context, plan, request, { cluster, control });
-    for (const note of notes) context.log.warn(note);
-    const { folder: mode } = await modesOf(pgdata);
-    for (const folder of begun) await chmod(folder, mode);
-    const { environment } = context;
-    await runChecked('sync', [], { environment, timeoutMs: syncTimeoutMs });
+    const tablespaces = prepared.mapped.map(({ tablespace, folder }) => ({
+      oid: tablespace.oid,
+      folder,
+    }));
+    const warnings = await unpackBase(context, tool, plan.chain, { pgdata, tablespaces });
+    const notes = await configure(filling, { pgdata, control: pgdata });
+    await sync(context);
     // The data directory last: a server may run on it when all is there.
     for (const folder of begun.toReversed()) await finish(folder);
-    return [...warnings, ...notes];
+    return { warnings, notes };
   } catch (error) {
     for (const folder of begun.toReversed()) await empty(folder);
     throw error;
+  }
+}
+
+/** Removes what a killed restore has left. */
+async function removeUnfinished({ plan, prepared }: Filling, folder: string): Promise<void> {
+  const { system_identifier: identifier } = plan.base.manifest.server;
+  for (const each of [folder, ...prepared.mapped.map((one) => one.folder)]) {
+    if ((await readMark(each).catch(() => null))?.systemIdentifier === identifier)
+      await empty(each);
+  }
+}
+
+/** Makes the new data directory beside the old one, and lets them change names. */
+async function fillBeside(filling: Filling, aside: string): Promise<Filled> {
+  const { pgdata } = filling.prepared;
+  const staging = stagingFolder(pgdata);
+  await removeUnfinished(filling, staging);
+  const filled = await fill(filling, staging);
+  try {
+    await rename(pgdata, aside);
+  } catch (cause) {
+    await empty(staging);
+    await rmdir(staging);
+    const text = `${JSON.stringify(pgdata)} cannot be moved to ${JSON.stringify(aside)}`;
+    const code = errorNumber(cause) ?? 'unknown';
+    throw new HoldfastError('RESTORE_FAILED', `${text}: ${code}; it was not touched`, {
+      hint: 'A mount cannot be moved: restore into a folder below it, or beside it.',
+      cause,
+    });
+  }
+  try {
+    await rename(staging, pgdata);
+  } catch (cause) {
+    await rename(aside, pgdata);
+    throw cause;
+  }
+  await fsyncFolder(dirname(pgdata));
+  return filled;
+}
+
+/** Keeps what is as it is in the backup. */
+async function fillDelta(filling: Filling, delta: Delta): Promise<Filled> {
+  const { context, plan, prepared } = filling;
+  const { pgdata } = prepared;
+  const tablespaces = await ownPaths(prepared.mapped);
+  const { system_identifier: identifier } = plan.base.manifest.server;
+  let notes: string[] = [];
+  try {
+    await toldWith(plan.base.label, () =>
+      applyDelta(context, plan, delta, tablespaces, {
+        begin: async () => {
+          for (const folder of tablespaces.values()) await markAgain(folder, identifier);
+        },
+        configure: async (control) => {
+          await writeFile(join(pgdata, 'recovery.signal'), '', { mode: fileMode });
+          notes = await configure(filling, { pgdata, control });
+          for (const folder of tablespaces.values()) await finish(folder);
+        },
+        sync: () => sync(context),
+      }),
+    );
+  } catch (error) {
+    context.log.warn(`${pgdata} is not complete: run the same again to go on with it`);
+    throw error;
+  }
+  return { warnings: [], notes };
+}
+
+async function carryOut(filling: Filling): Promise<Filled> {
+  const { delta, existing, aside, pgdata } = filling.prepared;
+  if (delta !== null) return fillDelta(filling, delta);
+  if (aside !== null) return fillBeside(filling, aside);
+  if (existing !== null) await removeUnfinished(filling, pgdata);
+  return fill(filling, pgdata);
+}
+
+/** Starts the server, shows how far it has got, and waits until it is promoted. */
+async function startRecovery(
+  { context, plan, prepared }: Filling,
+  port: number,
+): Promise<RecoveryReport> {
+  const { segments, segmentBytes } = plan;
+  const title = 'replaying the WAL';
+  const progress = await context.log.progress(title, segments.length * segmentBytes);
+  const numbers = new Map(segments.map(({ name }, at) => [name, at + 1]));
+  let replayed = 0;
+  try {
+    return await startAndWait(prepared.cluster, port, {
+      onState: (state) => context.log.step(state),
+      onSegment: (name) => {
+        const number = numbers.get(name);
+        if (number === undefined || number <= replayed) return;
+        // The one that was fetched just now is still to be replayed.
+        const percent = Math.floor(((number - 1) * 100) / segments.length);
+        progress.rename(`${title}: ${name}, ${number} of ${segments.length}, ${percent} %`);
+        progress.add((number - replayed) * segmentBytes);
+        replayed = number;
+      },
+    });
+  } finally {
+    progress.end();
   }
 }
 
@@ -185,21 +202,41 @@ async function fill(
  * killed, it leaves a marked folder.
  *
  * @throws HoldfastError DAMAGED, NO_SPACE, RESTORE_FAILED when the server does not get to the
- *   target, and what {@link checkPitr} throws
+ *   target, DIFFERENT when the server's answer is not as wanted, LOCKED, and what {@link preparePitr} throws
  */
 export async function restorePitr(
   context: RepositoryContext,
   plan: PitrPlan,
   request: PitrRequest,
 ): Promise<PitrResult> {
-  const tool = await checkPitr(context, plan, request);
-  const { pgdata, startPort } = request;
-  const { environment, signal } = context;
-  const cluster: RestoredCluster = { pgdata, tool, environment, signal };
-  const warnings = await holdBackups(context.repository, plan.chain, () =>
-    fill(context, plan, request, cluster),
-  );
-  if (startPort === null) return { socket: null, report: null, warnings };
-  const report = await startAndWait(cluster, startPort, (state) => context.log.step(state));
-  return { socket: socketFolder(pgdata), report, warnings };
+  const digest = createHash('sha256').update(request.pgdata).digest('hex');
+  const lock = lockPath(context.repository.stateDir, digest);
+  const { startPort } = request;
+  let begunAt = context.stopwatch();
+  const { prepared, filled } = await withFileLock(lock, { waitMs: 0 }, async () => {
+    const prepared = await preparePitr(context, plan, request);
+    await request.confirm?.(prepared);
+    begunAt = context.stopwatch();
+    const filling = { context, plan, request, prepared };
+    const filled = await holdBackups(context.repository, plan.chain, () => carryOut(filling));
+    return { prepared, filled };
+  });
+  const { pgdata, aside } = prepared;
+  for (const note of filled.notes) context.log.warn(note);
+  const done = { ...filled, pgdata, aside };
+  if (startPort === null) return { ...done, socket: null, report: null, check: null };
+  const filledSeconds = context.stopwatch() - begunAt;
+  const report = await startRecovery({ context, plan, request, prepared }, startPort);
+  const socket = socketFolder(pgdata);
+  await recoveryRates.record(context, {
+    finished_at: context.clock().toISOString(),
+    cluster: plan.cluster,
+    written_bytes: prepared.delta?.rewrittenBytes ?? plan.base.manifest.cluster_bytes,
+    unpack_seconds: filledSeconds,
+    wal_bytes: plan.segments.length * plan.segmentBytes,
+    replay_seconds: context.stopwatch() - begunAt - filledSeconds,
+  });
+  const { question = null } = request;
+  const check = await checkPitr(context, { socket, port: startPort }, question);
+  return { ...done, socket, report, check };
 }

@@ -6,7 +6,8 @@
 import { HoldfastError } from '../core/errors.ts';
 import type { RepositoryContext } from './context.ts';
 import { type PitrPlan, planPitr } from './pitr_plan.ts';
-import { type PitrRequest, type PitrResult, restorePitr } from './restore_pitr.ts';
+import type { PitrRequest, PitrResult } from './pitr_request.ts';
+import { restorePitr } from './restore_pitr.ts';
 
 /** What is wrong with a backup, and not with the store, the disk or the target. */
 const damageCodes = new Set<string>(['DAMAGED', 'BACKUP_NOT_FOUND', 'MANIFEST_INVALID']);
@@ -37,7 +38,9 @@ export async function restoreToTarget(
   const damaged = new Set<string>();
   let met: unknown = null;
   for (;;) {
-    const plan = await planPitr(context, request.recovery, named, damaged).catch((error) => {
+    const wholeOnly = request.way === 'delta';
+    const planned = planPitr(context, request.recovery, named, damaged, wholeOnly);
+    const plan = await planned.catch((error) => {
       const isNoWay = error instanceof HoldfastError && noWayCodes.has(error.code);
       throw met !== null && isNoWay ? met : error;
     });

@@ -19,7 +19,7 @@ export interface TarMember {
   readonly kind: TarKind;
   /** Of its data. */
   readonly bytes: number;
-  /** Of its data, in lower-case hexadecimal. */
+  /** Of its data, in lower-case hexadecimal; empty where nobody wanted the data. */
   readonly sha256: string;
   /** Where a symbolic link points, else empty. */
   readonly target: string;
@@ -27,9 +27,27 @@ export interface TarMember {
   readonly content: Buffer | null;
 }
 
+/** A member whose data is about to pass. */
+export interface TarStart extends Pick<TarMember, 'path' | 'kind' | 'bytes'> {
+  /** Its permissions. */
+  readonly mode: number;
+  /** When it was last written: seconds since 1970. */
+  readonly modifiedSeconds: number;
+}
+
+/** Takes the data of a member, in pieces that are no longer good when it returns. */
+export type TarTaker = (data: Buffer) => void;
+
 export interface TarReaderOptions {
   /** Called for each member when its last byte has passed. */
   readonly onMember: (member: TarMember) => void;
+  /**
+   * Called for each member before its data: gives what takes the data; `null` where nobody wants
+   * it, and then its digest is not told either.
+   */
+  readonly onStart?: (start: TarStart) => TarTaker | null;
+  /** Whether digests are told at all; they are unless told. */
+  readonly digests?: boolean;
   /** Whether the data of a member is kept in memory; none is unless told. */
   readonly keep?: (path: string) => boolean;
   /** A larger one that is to be kept is damage; 1 GiB unless told. */
@@ -57,6 +75,8 @@ interface Header {
   readonly path: Buffer;
   readonly target: Buffer;
   readonly bytes: number;
+  readonly mode: number;
+  readonly modifiedSeconds: number;
   readonly type: string;
 }
 
@@ -100,6 +120,8 @@ function parseHeader(block: Buffer): Header {
     path: Buffer.from(path),
     target: Buffer.from(textField(block, 157, 100)),
     bytes: numberField(block, 124, 12),
+    mode: numberField(block, 100, 8),
+    modifiedSeconds: numberField(block, 136, 12),
     type: block.toString('latin1', 156, 157),
   };
 }
@@ -146,7 +168,9 @@ interface Extension {
 interface Passing {
   readonly header: Header;
   readonly path: string;
-  readonly hash: Hash;
+  /** `null`: nobody wants its digest. */
+  readonly hash: Hash | null;
+  readonly take: TarTaker | null;
   /** `null`: not kept. */
   readonly chunks: Buffer[] | null;
   /** Of the data, and then of what fills the last block. */
@@ -222,8 +246,18 @@ class StreamingTarReader implements TarReader {
     const bytesMax = isExtension(header) ? headerBytesMax : keptBytesMax;
     if (isKept && header.bytes > bytesMax) throw damaged(`${path} has ${header.bytes} bytes`);
     const chunks = isKept ? [] : null;
-    this.#passing = { header, path, hash: createHash('sha256'), chunks, left: header.bytes };
+    const take = isExtension(header) ? null : this.#start(header, path);
+    const { digests = true, onStart } = this.#options;
+    const isWanted = digests && (take !== null || onStart === undefined);
+    const hash = isWanted ? createHash('sha256') : null;
+    this.#passing = { header, path, hash, take, chunks, left: header.bytes };
     if (header.bytes === 0) this.#endMember(this.#passing);
+  }
+
+  #start(header: Header, path: string): TarTaker | null {
+    const { bytes, mode, modifiedSeconds, type } = header;
+    const kind = kindOf(type);
+    return this.#options.onStart?.({ path, kind, bytes, mode, modifiedSeconds }) ?? null;
   }
 
   /** The header of a member with what the headers before it have said. */
@@ -236,7 +270,8 @@ class StreamingTarReader implements TarReader {
 
   #takeData(passing: Passing, chunk: Buffer): number {
     const data = chunk.subarray(0, passing.left);
-    passing.hash.update(data);
+    passing.hash?.update(data);
+    passing.take?.(data);
     // A view would keep the whole chunk in memory.
     passing.chunks?.push(Buffer.from(data));
     passing.left -= data.length;
@@ -255,7 +290,7 @@ class StreamingTarReader implements TarReader {
     this.#members += 1;
     const { bytes, type } = header;
     const target = pathText(header.target);
-    const sha256 = hash.digest('hex');
+    const sha256 = hash?.digest('hex') ?? '';
     this.#options.onMember({ path, kind: kindOf(type), bytes, sha256, target, content });
   }
 

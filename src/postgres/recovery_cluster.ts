@@ -1,12 +1,18 @@
 /** Starts a restored cluster and waits until it has recovered and was promoted. */
 
-import { readFile } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError } from '../core/errors.ts';
 import { shellQuote } from '../core/quote.ts';
 import { runChecked, runCommand } from '../process/run.ts';
-import { controlValue, type RecoveryReport, readRecoveryLog } from './recovery_settings.ts';
+import {
+  RecoveryLog,
+  type RecoveryReport,
+  type RecoveryWords,
+  readRecoveryLog,
+} from './recovery_log.ts';
+import { controlValue } from './recovery_settings.ts';
 import { findTool, type Tool } from './tools.ts';
 
 /** A data directory, and the programs of its version. */
@@ -64,21 +70,38 @@ export function socketFolder(pgdata: string): string {
   });
 }
 
-function readLog({ pgdata }: RestoredCluster): Promise<string> {
-  return readFile(join(pgdata, recoveryLogName), 'utf8').catch(() => '');
-}
-
 /** The lines that tell why it ended, else the last ones. */
-function excerpt(log: string): string {
-  const lines = log.trim().split('\n');
-  const telling = lines.filter((line) => /\b(?:FATAL|PANIC|HINT|wal_fetch):? /.test(line));
-  return (telling.length > 0 ? telling : lines).slice(-6).join('; ').slice(-logBytesShown);
+function excerpt({ telling, last }: RecoveryWords): string {
+  const why = telling.filter((line) => /\b(?:FATAL|PANIC|HINT|wal_fetch):? /.test(line));
+  return (why.length > 0 ? why : last).slice(-6).join('; ').slice(-logBytesShown);
 }
 
-function failure(text: string, log: string, cluster: RestoredCluster): HoldfastError {
-  const said = excerpt(log);
-  return new HoldfastError('RESTORE_FAILED', `${text}${said === '' ? '' : `: ${said}`}`, {
-    hint: `The files are restored: look into ${join(cluster.pgdata, recoveryLogName)}.`,
+/** Why a server has ended, as what it is: a segment that is not whole, a disk that is full. */
+export function recoveryFailure(text: string, words: RecoveryWords, pgdata: string): HoldfastError {
+  const said = excerpt(words);
+  const whole = `${text}${said === '' ? '' : `: ${said}`}`;
+  const again = `cd ${shellQuote(pgdata)} && pg_ctl --pgdata . start`;
+  if (/No space left on device|Disk quota exceeded/.test(said)) {
+    return new HoldfastError('NO_SPACE', whole, {
+      hint: `Free space there; the recovery goes on with: ${again}`,
+    });
+  }
+  const spoilt = words.telling.findLast((line) => /wal_fetch: .*(?:damaged|: a gap)/.test(line));
+  const segment = /wal_fetch: ([0-9A-F]{24})/.exec(spoilt ?? '')?.[1];
+  if (segment !== undefined) {
+    return new HoldfastError(
+      'DAMAGED',
+      `the recovery stopped before the WAL segment ${segment}, and nothing was promoted: ${said}`,
+      {
+        hint:
+          'Put that segment back into the archive from another copy; the recovery goes on with: ' +
+          `${again}; or restore to a target before it`,
+        details: { segment },
+      },
+    );
+  }
+  return new HoldfastError('RESTORE_FAILED', whole, {
+    hint: `The files are restored: look into ${join(pgdata, recoveryLogName)}.`,
   });
 }
 
@@ -97,24 +120,18 @@ async function start(cluster: RestoredCluster, port: number): Promise<void> {
   const words = Object.entries(settings).map(
     ([name, value]) => `-c ${shellQuote(`${name}=${value}`)}`,
   );
-  const args = [
-    '--pgdata',
-    pgdata,
-    '--log',
-    join(pgdata, recoveryLogName),
-    '--no-wait',
-    '--silent',
-  ];
+  // Between double quotes pg_ctl hands both paths to a shell, which would run a $(…) in them.
+  const args = ['--pgdata=.', `--log=${recoveryLogName}`, '--no-wait', '--silent'];
   const result = await runCommand(tool.path, [...args, '--options', words.join(' '), 'start'], {
     environment: { ...environment, LC_ALL: 'C' },
     signal,
+    cwd: pgdata,
   });
   if (result.status === 0) return;
-  throw failure(
-    `the server did not start (${result.stderr.trim()})`,
-    await readLog(cluster),
-    cluster,
-  );
+  const log = new RecoveryLog(join(pgdata, recoveryLogName));
+  await log.read();
+  await log.close();
+  throw recoveryFailure(`the server did not start (${result.stderr.trim()})`, log, pgdata);
 }
 
 /** Whether a server runs on the folder: pg_ctl says 3 where none does. */
@@ -129,40 +146,66 @@ async function stopServer({ tool, pgdata, environment }: RestoredCluster): Promi
   await runCommand(tool.path, args, { environment, timeoutMs: 120_000 });
 }
 
+/** What is told while a server recovers. */
+export interface RecoveryWatcher {
+  /** Each new state, in PostgreSQL's words. */
+  onState(state: string): void;
+  /** Each segment that came out of the archive, once. */
+  onSegment(name: string): void;
+}
+
+/** Every so many looks the server itself is asked, and not its log alone. */
+const looksPerQuestion = 25;
+
+/** Looks until the server is in production. @throws HoldfastError where it has ended */
+async function waitForProduction(
+  cluster: RestoredCluster,
+  log: RecoveryLog,
+  watcher: RecoveryWatcher,
+): Promise<RecoveryReport> {
+  // What the files of the base backup say until the server has begun.
+  let last = 'in production';
+  let told = 0;
+  for (let look = 1; ; look += 1) {
+    const isNew = await log.read();
+    for (const name of [...log.segments].slice(told)) watcher.onSegment(name);
+    told = log.segments.size;
+    const isReady = log.says(/ready to accept connections/);
+    if (isReady || (isNew && look % 5 === 0) || look % looksPerQuestion === 0) {
+      const state = controlValue(await readControlData(cluster), 'Database cluster state');
+      if (state !== last) watcher.onState(state);
+      last = state;
+      // The state is written down a little before connections are let in.
+      if (isReady && state === 'in production') return readRecoveryLog(log.telling.join('\n'));
+    }
+    const isSuspect = log.says(/ (?:FATAL|PANIC): |database system is shut down/);
+    if ((isSuspect || look % looksPerQuestion === 0) && !(await isRunning(cluster))) {
+      await log.read();
+      throw recoveryFailure('the recovery failed', log, cluster.pgdata);
+    }
+    await sleep(pollMs, undefined, { signal: cluster.signal });
+  }
+}
+
 /**
  * Starts the server and waits until it is in production, however long the WAL takes;
  * `pg_ctl --wait` returns as soon as queries are answered, which is before that.
  *
- * @param onState is told each new state in PostgreSQL's words
- * @throws HoldfastError RESTORE_FAILED with the server's own words; INTERRUPTED, and then the
- *   server is ended
+ * @throws HoldfastError RESTORE_FAILED with the server's own words, DAMAGED with the segment at
+ *   which it stopped, NO_SPACE; INTERRUPTED, and then the server is ended
  */
 export async function startAndWait(
   cluster: RestoredCluster,
   port: number,
-  onState: (state: string) => void,
+  watcher: RecoveryWatcher,
 ): Promise<RecoveryReport> {
+  const path = join(cluster.pgdata, recoveryLogName);
+  // Of an earlier start: its words would be taken for those of this one.
+  await rm(path, { force: true });
   await start(cluster, port);
-  // What the files of the base backup say until the server has begun.
-  let last = 'in production';
+  const log = new RecoveryLog(path);
   try {
-    for (;;) {
-      const state = controlValue(await readControlData(cluster), 'Database cluster state');
-      if (state !== last) onState(state);
-      last = state;
-      const log = await readLog(cluster);
-      // The state is written down a little before connections are let in.
-      if (state === 'in production' && /ready to accept connections/.test(log)) {
-        return readRecoveryLog(log);
-      }
-      if (/ FATAL: /.test(log) && !(await isRunning(cluster))) {
-        throw failure('the recovery failed', await readLog(cluster), cluster);
-      }
-      if (log !== '' && /database system is shut down/.test(log)) {
-        throw failure('the server has ended', log, cluster);
-      }
-      await sleep(pollMs, undefined, { signal: cluster.signal });
-    }
+    return await waitForProduction(cluster, log, watcher);
   } catch (error) {
     if (!cluster.signal.aborted) throw error;
     await stopServer(cluster);
@@ -170,5 +213,7 @@ export async function startAndWait(
     throw reason instanceof HoldfastError
       ? reason
       : new HoldfastError('INTERRUPTED', 'the recovery was interrupted', { cause: error });
+  } finally {
+    await log.close();
   }
 }

@@ -155,23 +155,3 @@ export function minimalConfiguration(output: string, action: TargetAction): stri
     }),
   ].join('');
 }
-
-/** Where a recovery has ended, in the server's own words. */
-export interface RecoveryReport {
-  /** The end of the last record that was replayed. */
-  readonly lsn: string | null;
-  /** Of the last transaction that was replayed. */
-  readonly time: string | null;
-  readonly timeline: number | null;
-}
-
-/** Reads what a server has logged in English about its recovery. */
-export function readRecoveryLog(log: string): RecoveryReport {
-  const last = (pattern: RegExp) => [...log.matchAll(pattern)].at(-1)?.[1] ?? null;
-  const timeline = last(/selected new timeline ID: (\d+)/g);
-  return {
-    lsn: last(/redo done at ([0-9A-F]+\/[0-9A-F]+)/g),
-    time: last(/last completed transaction was at log time (.*)/g),
-    timeline: timeline === null ? null : Number(timeline),
-  };
-}

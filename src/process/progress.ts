@@ -14,6 +14,8 @@ const drawIntervalMs = 150;
 export interface Progress {
   /** Tells that so many more bytes are done. */
   add(bytes: number): void;
+  /** Says what is being done now. */
+  rename(title: string): void;
   end(): void;
 }
 
@@ -55,7 +57,11 @@ export function describeProgress(
 }
 
 /** A progress display that shows nothing, for `--quiet` and `--json`. */
-export const noProgress: Progress = { add: () => undefined, end: () => undefined };
+export const noProgress: Progress = {
+  add: () => undefined,
+  rename: () => undefined,
+  end: () => undefined,
+};
 
 /** A board on a stream: one bar on a terminal, however much is under way; lines elsewhere. */
 export function createProgressBoard(options: ProgressOptions): ProgressBoard {
@@ -64,7 +70,7 @@ export function createProgressBoard(options: ProgressOptions): ProgressBoard {
 
 /** A piece of work on a bar. */
 interface Piece {
-  readonly title: string;
+  title: string;
   totalBytes: number | null;
   bytes: number;
   ended: boolean;
@@ -96,6 +102,9 @@ class BarBoard implements ProgressBoard {
       add: (more) => {
         piece.bytes += more;
         if (this.#options.clock() - this.#drawnMs >= drawIntervalMs) this.#draw();
+      },
+      rename: (text) => {
+        piece.title = printable(text);
       },
       end: () => this.#end(piece),
     };
@@ -157,11 +166,15 @@ async function loadBar({ stream }: ProgressOptions): Promise<() => SingleBar> {
 /** Where there is no terminal: each piece of work has its own line now and then. */
 function createLineBoard({ stream, clock }: ProgressOptions): ProgressBoard {
   return {
-    async start(title, totalBytes) {
+    async start(firstTitle, totalBytes) {
       const startedMs = clock();
+      let title = firstTitle;
       let bytes = 0;
       let writtenMs = startedMs;
       return {
+        rename(text) {
+          title = text;
+        },
         add(more) {
           bytes += more;
           const nowMs = clock();

@@ -207,9 +207,9 @@ describe('a chain that is broken', () => {
 
   it('by a lost archive: the same', async () => {
     await withoutFile(victim(), 'base.tar.zst', async () => {
-      const found = await scene.recover('--target-xid', moments[4]?.xid ?? '');
-      expect(found.marker).toBe(moments[4]?.marker);
-      expect(found.plan.label).toBe(labels()[victim() - 1]);
+      const outcome = await scene.restore(scene.newFolder(), '--target-xid', moments[4]?.xid ?? '');
+      expect(outcome.status, outcome.stderr).toBe(0);
+      expect(jsonOf<{ plan: ChainPlan }>(outcome).plan.label).toBe(labels()[victim() - 1]);
     });
   }, 300_000);
 
@@ -246,4 +246,75 @@ describe('a restore that is killed while it puts them together', () => {
     expect(again.status).toBe(2);
     expect(jsonOf<{ error: { message: string } }>(again).error.message).toContain('not ended');
   }, 120_000);
+});
+
+describe('pg_combinebackup', () => {
+  let count = 0;
+
+  /** Restores with a program in its place that does this besides; `"$real" "$@"` is the program. */
+  async function restoreWith(lines: string) {
+    count += 1;
+    const programs = join(scene.folder, `programs ${count}`);
+    const { binDirectory } = scene.wal.cluster;
+    await asServerUser(scene.wal.cluster, 'cp', ['-r', binDirectory, programs]);
+    const path = join(programs, 'pg_combinebackup');
+    await rename(path, join(programs, 'real')).catch(() => undefined);
+    await writeFile(path, `#!/bin/sh\nreal=\${0%/*}/real\n${lines}\n`, { mode: 0o755 });
+    const pgdata = scene.newFolder();
+    const outcome = await scene.restoreWith({ PG_BIN_DIR: programs }, pgdata);
+    await rm(programs, { recursive: true });
+    return { pgdata, outcome };
+  }
+
+  it('after which the restore is killed leaves no folder that a server starts on', async () => {
+    const { pgdata, outcome } = await restoreWith('"$real" "$@" && kill -KILL "$PPID"');
+    expect(outcome.status === 0).toBe(!scene.isIncremental);
+    const names = await readdir(pgdata);
+    expect(names.includes('holdfast_restore_unfinished')).toBe(scene.isIncremental);
+    expect(names.includes('global')).toBe(!scene.isIncremental);
+  }, 120_000);
+
+  it('that finds the disk full is told, and nothing of the parts is left', async () => {
+    const words = 'could not write to file "x": No space left on device';
+    const { pgdata, outcome } = await restoreWith(
+      `echo 'pg_combinebackup: error: ${words}' >&2; exit 1`,
+    );
+    expect(outcome.status).toBe(scene.isIncremental ? 3 : 0);
+    expect(outcome.stdout.includes('NO_SPACE')).toBe(scene.isIncremental);
+    const left = [...(await readdir(pgdata)), ...(await readdir(spaceOf(pgdata)))];
+    expect(left.length === 0).toBe(scene.isIncremental);
+  }, 120_000);
+
+  it('that warns of checksums is heard', async () => {
+    const words = 'only some backups have checksums enabled';
+    const { outcome } = await restoreWith(
+      `"$real" "$@" && echo 'pg_combinebackup: warning: ${words}' >&2`,
+    );
+    expect(outcome.status, outcome.stderr).toBe(0);
+    expect(jsonOf<{ warnings: string[] }>(outcome).warnings).toEqual(
+      scene.isIncremental ? [words] : [],
+    );
+  }, 120_000);
+});
+
+describe('a disk that is too small', () => {
+  it('is told before anything is written', async () => {
+    const path = pathOf(4, 'manifest.json');
+    const whole = await readFile(path, 'utf8');
+    const manifest = jsonOf<TakenBase['manifest']>({ status: 0, stdout: whole, stderr: '' });
+    const files = manifest.files.map((file) =>
+      file.role === 'base' ? { ...file, plain: { ...file.plain, bytes: 1e15 } } : file,
+    );
+    await writeFile(path, JSON.stringify({ ...manifest, files }));
+    try {
+      const pgdata = scene.newFolder();
+      const outcome = await scene.restore(pgdata);
+      const { error } = jsonOf<{ error: { code: string; message: string } }>(outcome);
+      expect([outcome.status, error.code]).toEqual([3, 'NO_SPACE']);
+      expect(error.message.includes('a chain of 5 backups')).toBe(scene.isIncremental);
+      await expect(stat(pgdata)).rejects.toThrow('ENOENT');
+    } finally {
+      await writeFile(path, whole);
+    }
+  });
 });

@@ -71,6 +71,8 @@ export interface ChainScene {
   /** The arguments of restore_pitr.ts for it. */
   restoreArguments(pgdata: string, flags: readonly string[]): string[];
   restore(pgdata: string, ...flags: string[]): Promise<Outcome>;
+  /** With more in the environment of the command. */
+  restoreWith(more: Readonly<Record<string, string>>, pgdata: string): Promise<Outcome>;
   /** Restores, starts, looks, and takes it away again. */
   recover(...flags: string[]): Promise<Found>;
   /** Asks a cluster that runs on a port of its own socket folder. */
@@ -206,6 +208,10 @@ export async function openChainScene(): Promise<ChainScene> {
     newFolder,
     restoreArguments,
     restore,
+    restoreWith: (more, pgdata) => {
+      const words = Object.entries(more).map(([name, value]) => `${name}=${value}`);
+      return asServerUser(cluster, 'env', [...words, script, ...restoreArguments(pgdata, [])]);
+    },
     async recover(...flags) {
       const pgdata = newFolder();
       const outcome = await restore(pgdata, ...flags, '--start', '--port', String(port));

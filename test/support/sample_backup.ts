@@ -9,6 +9,7 @@ import { serializeManifest } from '../../src/core/manifest_codec.ts';
 import { sha256Of, sumsOf } from '../../src/core/sums.ts';
 import type { RepositoryContext } from '../../src/operations/context.ts';
 import { createArchiveReader } from '../../src/postgres/archive.ts';
+import { noProgress } from '../../src/process/progress.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { buildArchive } from './archive_builder.ts';
 
@@ -147,7 +148,7 @@ const silentLog: RepositoryContext['log'] = {
   trace: () => undefined,
   warn: () => undefined,
   error: () => undefined,
-  progress: async () => ({ add: () => undefined, end: () => undefined }),
+  progress: async () => noProgress,
   about: () => silentLog,
   attach: () => undefined,
 };

@@ -43,7 +43,12 @@ function seen(more: Readonly<Record<string, string>> = {}): Map<string, ServerFi
 describe('the list', () => {
   it('tells files, digests and the WAL', () => {
     const manifest = parseServerManifest(bytes);
-    expect(manifest.files.get('base/5/1')).toEqual({ bytes: 4, sha256: digest('rows') });
+    const modifiedSeconds = Date.UTC(2026, 10, 21, 13, 18, 28) / 1000;
+    expect(manifest.files.get('base/5/1')).toEqual({
+      modifiedSeconds,
+      bytes: 4,
+      sha256: digest('rows'),
+    });
     expect(manifest.walRanges).toEqual([
       { timeline: 1, start_lsn: '0/2000028', end_lsn: '0/3000000' },
     ]);

@@ -4,7 +4,6 @@ import { parseTarget } from '../../../src/core/recovery_target.ts';
 import {
   minimalConfiguration,
   raisedLimits,
-  readRecoveryLog,
   recoverySettings,
 } from '../../../src/postgres/recovery_settings.ts';
 import { settingLines } from '../../../src/postgres/setting_lines.ts';
@@ -92,21 +91,5 @@ describe('the minimal configuration', () => {
     expect(() => minimalConfiguration(output.replace('max_wal_senders', 'x'), 'pause')).toThrow(
       'max_wal_senders setting',
     );
-  });
-});
-
-describe('the log of a recovery', () => {
-  it('tells where it has ended', () => {
-    const log = [
-      'LOG:  redo done at 0/5000148 system usage: CPU: user: 0.00 s',
-      'LOG:  last completed transaction was at log time 2026-11-21 13:55:50.277682+00',
-      'LOG:  selected new timeline ID: 3',
-    ].join('\n');
-    expect(readRecoveryLog(log)).toEqual({
-      lsn: '0/5000148',
-      time: '2026-11-21 13:55:50.277682+00',
-      timeline: 3,
-    });
-    expect(readRecoveryLog('')).toEqual({ lsn: null, time: null, timeline: null });
   });
 });
