@@ -81,7 +81,7 @@ function questionOf(flags: Flags): PitrQuestion | null {
   if (sql === undefined && database === undefined) return null;
   if (flags.start === true && sql !== undefined) return { sql, database: database ?? 'postgres' };
   throw new HoldfastError('USAGE', '--check-query asks the server that --start starts', {
-    hint: "Add --start, and a query whose answer is true: --check-query 'SELECT count(*) > 0 FROM x'.",
+    hint: "Add --start, and a query that answers true: --check-query 'SELECT count(*) > 0 FROM x'.",
   });
 }
 

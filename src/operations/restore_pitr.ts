@@ -202,7 +202,8 @@ async function startRecovery(
  * killed, it leaves a marked folder.
  *
  * @throws HoldfastError DAMAGED, NO_SPACE, RESTORE_FAILED when the server does not get to the
- *   target, DIFFERENT when the server's answer is not as wanted, LOCKED, and what {@link preparePitr} throws
+ *   target, DIFFERENT when the server's answer is not as wanted, LOCKED, and what
+ *   {@link preparePitr} throws
  */
 export async function restorePitr(
   context: RepositoryContext,
