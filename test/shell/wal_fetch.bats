@@ -194,6 +194,30 @@ is_spooled() { [ "$(spooled)" = "$1 " ]; }
   assert_given_up 'a gap'
 }
 
+@test "what is wrong behind the last segment that is needed is the end of the WAL" {
+  store "$first"
+  store "$second"
+  head -c 500 "$archive/00000001/$second.zst" >"$place/cut"
+  mv "$place/cut" "$archive/00000001/$second.zst"
+  fetch "$first" "$target" '' "$first"
+  assert_fetched "$first"
+  fetch "$second" "$target" '' "$first"
+  assert_absent
+  fetch "$second" "$target" '' "$second"
+  assert_given_up damaged
+  # Also of another timeline, and a gap.
+  store "$third"
+  rm "$archive/00000001/$second.zst"
+  fetch "$second" "$target" '' "00000007${first#????????}"
+  assert_absent
+  fetch "$second" "$target" '' "$second"
+  assert_given_up 'a gap'
+  fetch "$third" "$target" '' "$first"
+  assert_fetched "$third"
+  fetch "$first" "$target" '' "$first.partial"
+  assert_given_up 'not a name'
+}
+
 @test "nonsense is never taken for an answer" {
   local name
   fetch
