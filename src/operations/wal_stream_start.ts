@@ -3,7 +3,7 @@
  * finds where it has to go on.
  */
 
-import { rm } from 'node:fs/promises';
+import { truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isEmptyFrom, listStream } from '../catalog/stream_folder.ts';
 import { HoldfastError } from '../core/errors.ts';
@@ -85,7 +85,7 @@ export async function ensureSlot(
   return { slot: await readSlot(client, name), warnings: found === null ? [] : [lost] };
 }
 
-/** Takes away what a full disk has left, which pg_receivewal refuses. */
+/** Empties what a full disk has left, which pg_receivewal refuses: it goes on there all the same. */
 async function mendPartials(folder: string, files: StreamFiles, segmentBytes: number) {
   for (const { name, bytes } of brokenPartials(files, segmentBytes)) {
     const path = join(folder, name);
@@ -94,7 +94,7 @@ async function mendPartials(folder: string, files: StreamFiles, segmentBytes: nu
         hint: 'Something else has written there: move it away; the server still has its WAL.',
       });
     }
-    await rm(path);
+    await truncate(path, 0);
   }
 }
 

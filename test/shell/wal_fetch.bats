@@ -363,3 +363,61 @@ is_spooled() { [ "$(spooled)" = "$1 " ]; }
   command -v shellcheck >/dev/null || return 0
   shellcheck "$hook"
 }
+
+# stream NAME FILE: what pg_receivewal has written
+stream() {
+  mkdir -p "$place/stream"
+  make_segment "$place/$1" "$1"
+  cp "$place/$1" "$place/stream/$2"
+}
+
+@test "a segment that is complete in the stream is taken from there, and from the archive if it has it" {
+  stream "$first" "$first"
+  fetch "$first" "$target"
+  assert_fetched "$first"
+  store "$first"
+  printf x >"$place/stream/$first"
+  fetch "$first" "$target"
+  assert_fetched "$first"
+}
+
+@test "an unfinished segment is taken only by a recovery that was told to end with it" {
+  stream "$second" "$second.partial"
+  store "$first"
+  fetch "$second" "$target"
+  assert_absent
+  fetch "$first" "$target" "stream/$second.partial"
+  assert_fetched "$first"
+  fetch "$second" "$target" "stream/$second.partial"
+  assert_fetched "$second"
+  fetch "$third" "$target" "stream/$second.partial"
+  assert_absent
+}
+
+@test "an unfinished segment that was completed meanwhile is taken as it is now" {
+  stream "$second" "$second"
+  fetch "$second" "$target" "stream/$second.partial"
+  assert_fetched "$second"
+  rm "$place/stream/$second"
+  store "$second"
+  fetch "$second" "$target" "stream/$second.partial"
+  assert_fetched "$second"
+}
+
+@test "the unfinished segment of an ended timeline is taken out of the archive" {
+  stream "$second" "$second.partial"
+  mkdir -p "$archive/00000001"
+  zstd --quiet -1 "$place/$second" -o "$archive/00000001/$second.partial.zst"
+  rm "$place/stream/$second.partial"
+  fetch "$second" "$target" "wal/00000001/$second.partial.zst"
+  assert_fetched "$second"
+}
+
+@test "a file of the stream that is not that segment ends the recovery in order" {
+  stream "$third" "$second.partial"
+  fetch "$second" "$target" "stream/$second.partial"
+  assert_given_up damaged
+  : >"$place/stream/$second.partial"
+  fetch "$second" "$target" "stream/$second.partial"
+  assert_given_up damaged
+}
