@@ -31,6 +31,8 @@ export interface IncrementalScene<Base extends RetainedBase>
   readonly listing: ArchiveListing;
   /** Of the server that has claimed the archive; `null` where that is not known. */
   readonly claimedBy: string | null;
+  /** Timelines of which the stream holds what is not in the archive yet. */
+  readonly streaming: ReadonlySet<number>;
   /** Whether `times` has every segment: only then holes in time are looked for. */
   readonly isTimed: boolean;
 }
@@ -87,9 +89,10 @@ function endsOf({ segments, histories }: ArchiveListing): TimelineEnd[] {
 
 /** What the base backups are looked at with. */
 function outlookOf<Base extends RetainedBase>(scene: IncrementalScene<Base>): Outlook {
-  const { listing, times, policy, now } = scene;
+  const { listing, times, streaming, policy, now } = scene;
   const nameOf = nameOfSegments(listing.segmentBytes);
-  return { tree: walTree(listing), times, policy, now, ends: endsOf(listing), nameOf };
+  const ends = endsOf(listing);
+  return { tree: walTree(listing), times, streaming, policy, now, ends, nameOf };
 }
 
 /**

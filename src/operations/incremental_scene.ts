@@ -2,6 +2,7 @@
 
 import { type BaseEntry, listBaseBackups } from '../catalog/base_catalog.ts';
 import { mapBounded } from '../catalog/map_bounded.ts';
+import { listStream, streamFolder } from '../catalog/stream_folder.ts';
 import type { WalArchive } from '../catalog/wal_archive.ts';
 import { incrementalPolicy } from '../core/base_retention.ts';
 import { HoldfastError } from '../core/errors.ts';
@@ -33,6 +34,13 @@ async function claimedBy(archive: WalArchive): Promise<string | null> {
   }
 }
 
+/** The timelines of which pg_receivewal has something that may not be in the archive yet. */
+async function streamedTimelines(root: string, cluster: string): Promise<Set<number>> {
+  const files = await listStream(streamFolder(root, cluster));
+  const segments = files.filter(({ name }) => /^[0-9A-F]{24}(\.partial)?$/.test(name));
+  return new Set(segments.map(({ name }) => Number.parseInt(name.slice(0, 8), 16)));
+}
+
 /**
  * Reads it.
  *
@@ -54,6 +62,7 @@ export async function readIncrementalScene<Base extends RetainedBase>(
     listing,
     times: await timesOf(archive, timesNeeded(bases, listing)),
     claimedBy: await claimedBy(archive),
+    streaming: await streamedTimelines(context.repository.root, archive.cluster),
     policy: incrementalPolicy(context.config.settings),
     now: context.clock(),
     isTimed: false,

@@ -310,7 +310,7 @@ export function sceneOf(history: WalHistory, policy: PolicyShape): IncrementalSc
     }),
   );
   const scene = { bases: retained, listing, times, policy, now };
-  return { ...scene, claimedBy: systemIdentifier, isTimed: false };
+  return { ...scene, claimedBy: systemIdentifier, streaming: new Set(), isTimed: false };
 }
 
 /** What a prune would do. */
