@@ -224,7 +224,7 @@ export async function restorePitr(
   });
   const { pgdata, aside } = prepared;
   for (const note of filled.notes) context.log.warn(note);
-  const done = { ...filled, pgdata, aside };
+  const done = { ...filled, pgdata, aside, pgCtl: prepared.cluster.tool.path };
   if (startPort === null) return { ...done, socket: null, report: null, check: null };
   const filledSeconds = context.stopwatch() - begunAt;
   const report = await startRecovery({ context, plan, request, prepared }, startPort);
