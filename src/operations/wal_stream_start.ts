@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { isEmptyFrom, listStream } from '../catalog/stream_folder.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { formatLsn, requireLsn, segmentNumber, segmentStart } from '../core/lsn.ts';
+import { printable } from '../core/printable.ts';
 import {
   brokenPartials,
   nextStart,
@@ -163,6 +164,8 @@ export interface StartRequest {
   readonly slot: string | undefined;
   /** The server has no more of the WAL that would be next. */
   readonly skipsAhead: boolean;
+  /** Whether a stream that nobody has claimed is claimed; one that ran is claimed already. */
+  readonly mayClaim: boolean;
 }
 
 /**
@@ -179,6 +182,12 @@ export async function prepareStream(
   const { facts, folder, parameters } = server;
   const segmentBytes = facts.wal_segment_bytes;
   const { ground, claims } = await checkClaims(context, server);
+  if (claims === null && !request.mayClaim) {
+    const text = `the claim of the stream is gone from ${printable(folder)}`;
+    throw new HoldfastError('STORE_UNREACHABLE', text, {
+      hint: 'Mount the repository again: nothing is written into the empty folder under it.',
+    });
+  }
   const name = chooseSlot(request.slot, ground.stream?.slot, server.cluster);
   if (ground.stream !== null && ground.stream.slot !== name) {
     const text = `the stream uses the slot ${ground.stream.slot}, and not ${name}`;

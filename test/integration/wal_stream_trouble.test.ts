@@ -1,6 +1,6 @@
 /** scripts/wal_stream.ts where something is wrong: what is refused, what mends itself, what is told. */
 
-import { readFile, truncate, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asServerUser, makeServerFolder } from '../support/base_backup.ts';
@@ -71,9 +71,29 @@ describe('a stream', () => {
     expect([second.status, second.message]).toEqual([6, expect.stringMatching(/process \d+ on/)]);
     const drop = await refused(bench.runOwned('wal_stream', ['--drop-slot', '--yes', '--json']));
     expect(drop.status).toBe(6);
-    const ended = await bench.endStream(stream);
-    expect(ended.status).toBe(0);
+    process.kill(stream.pid ?? 0, 'SIGKILL');
+    await stream.exited;
     expect(await bench.status()).toMatchObject({ working: false, running: false });
+    // The pg_receivewal of the one that was killed still runs.
+    const dropped = await bench.runOwned('wal_stream', ['--drop-slot', '--yes']);
+    expect(dropped.status, dropped.stderr).toBe(0);
+    expect(await bench.cluster.sql('SELECT * FROM pg_replication_slots')).toEqual([]);
+  }, 120_000);
+
+  it('begins nothing anew where the repository is not mounted any more', async () => {
+    const stream = bench.startStream();
+    await bench.received();
+    const mounted = join(bench.repository, 'incremental');
+    await rename(mounted, `${mounted}.away`);
+    process.kill(await bench.receiverPid(), 'SIGKILL');
+    await until(
+      'word of it',
+      () => /claim of the stream is gone/.test(stream.stderrTail()) || null,
+    );
+    await expect(readdir(mounted)).rejects.toThrow('ENOENT');
+    await rename(`${mounted}.away`, mounted);
+    await bench.received();
+    expect((await bench.endStream(stream)).status).toBe(0);
   }, 120_000);
 
   it('takes no other server for its own: a slot that is gone may mean a clone', async () => {
