@@ -284,32 +284,48 @@ END_OF_SCRIPT
   } >"$pgdata/wal_fetch.sh"
 }
 
+# What an earlier recovery or a standby has left would decide about this one: it would end at the
+# wrong moment, follow the original's primary, or wait for a standby with every commit.
+write_settings() {
+  printf '\n# Written by restore.sh of the backup %s.\n' "$label"
+  printf "archive_mode = 'off'\n"
+  for setting in recovery_target recovery_target_name recovery_target_time recovery_target_xid \
+    recovery_target_lsn restore_command recovery_end_command archive_cleanup_command \
+    primary_conninfo primary_slot_name synchronous_standby_names; do
+    printf "%s = ''\n" "$setting"
+  done
+  printf "recovery_target_timeline = 'latest'\nrecovery_min_apply_delay = '0'\n"
+  [ "$major" -ge 16 ] || printf "promote_trigger_file = ''\n"
+  [ -z "$archive" ] || printf "restore_command = 'sh ./wal_fetch.sh %%f %%p'\n"
+}
+
+# What names the original's files leads a server to them, and not to what was restored.
+take_places_out() {
+  for place in data_directory hba_file ident_file external_pid_file; do
+    set -- "$@" -e "s/^[[:space:]]*${place}[[:space:]=]/# restore.sh: &/"
+  done
+  sed "$@" <"$pgdata/postgresql.conf" >"$work/postgresql.conf"
+  cat "$work/postgresql.conf" >"$pgdata/postgresql.conf"
+}
+
 configure() {
   # No server starts in a folder that others can read.
   chmod 700 "$pgdata"
-  {
-    printf '\n# Written by restore.sh of the backup %s.\n' "$label"
-    printf "archive_mode = 'off'\n"
-  } >>"$pgdata/postgresql.auto.conf"
-  # What a standby, or an earlier recovery, has left would make it follow the original's primary,
-  # or end at the wrong moment.
+  write_settings >>"$pgdata/postgresql.auto.conf"
   rm -f -- "$pgdata/standby.signal" "$pgdata/recovery.signal"
   if [ -n "$archive" ]; then
-    for setting in recovery_target recovery_target_name recovery_target_time \
-      recovery_target_xid recovery_target_lsn primary_conninfo primary_slot_name; do
-      printf "%s = ''\n" "$setting" >>"$pgdata/postgresql.auto.conf"
-    done
     write_wal_fetch
-    printf "restore_command = 'sh ./wal_fetch.sh %%f %%p'\n" >>"$pgdata/postgresql.auto.conf"
     : >"$pgdata/recovery.signal"
   fi
   # Where the original has its configuration elsewhere, a server starts with this much.
-  if [ ! -f "$pgdata/postgresql.conf" ]; then
+  if [ -f "$pgdata/postgresql.conf" ]; then
+    take_places_out
+  else
     printf '# Written by restore.sh: the defaults, and no standby queries.\nhot_standby = off\n' \
       >"$pgdata/postgresql.conf"
-    [ -f "$pgdata/pg_hba.conf" ] || printf 'local all all peer\n' >"$pgdata/pg_hba.conf"
-    [ -f "$pgdata/pg_ident.conf" ] || : >"$pgdata/pg_ident.conf"
   fi
+  [ -f "$pgdata/pg_hba.conf" ] || printf 'local all all peer\n' >"$pgdata/pg_hba.conf"
+  [ -f "$pgdata/pg_ident.conf" ] || : >"$pgdata/pg_ident.conf"
 }
 
 while [ $# -gt 0 ]; do

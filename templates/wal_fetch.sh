@@ -3,8 +3,10 @@
 # calls it in its data directory: wal_fetch NAME PATH. It ends with 0 when the file is at PATH, with
 # 1 when it is surely not in the archive, and with 126 or above when that cannot be told: with 1 the
 # server takes it for the end of the WAL. A third argument names the unfinished segment with which
-# this recovery ends: a file of the stream, or of the archive, within the folder of the cluster.
-# `wal_fetch --end` (recovery_end_command) removes what was unpacked ahead. Written by Holdfast.
+# this recovery ends: a file of the stream, or of the archive, within the folder of the cluster. A
+# fourth names the last segment that the recovery needs to stop at its target: the server reads ahead
+# of that, and what is wrong there is no more than the end of the WAL. `wal_fetch --end`
+# (recovery_end_command) removes what was unpacked ahead. Written by Holdfast.
 # shellcheck disable=SC2016 # a $ in a name stays a $
 # shellcheck disable=SC2015 # give_up ends the run: A && B || give_up says "unless both"
 set -u
@@ -23,7 +25,7 @@ gap_ends=@GAP_ENDS@
 export PATH=@PATH@
 
 cluster=${archive%/wal}
-temporary='' unfinished=''
+temporary='' unfinished='' last=''
 
 say() { printf 'wal_fetch: %s\n' "$*" >&2; }
 give_up() {
@@ -194,6 +196,9 @@ remove_spools() {
   done
 }
 
+# Whether the recovery stops at its target before a segment. is_behind NAME
+is_behind() { [ -n "$last" ] && [ "$((0x${1#????????}))" -gt "$((0x${last#????????}))" ]; }
+
 # fetch_segment NAME PATH
 fetch_segment() {
   find_spool "$2"
@@ -212,6 +217,7 @@ fetch_segment() {
       [ -z "$spool" ] || look_ahead "$1" >/dev/null 2>&1 </dev/null &
       return 0
     fi
+    ! is_behind "$1" || exit 1
     if ! [ -e "$stored" ] && find_other "$1"; then
       if take_other "$1" "$temporary"; then
         mv -f "$temporary" "$2" || give_up "$1: $2 cannot be written"
@@ -269,9 +275,15 @@ main() {
     remove_spools pg_wal
     return
   fi
-  [ "$#" = 2 ] || [ "$#" = 3 ] ||
+  [ "$#" -ge 2 ] && [ "$#" -le 4 ] ||
     give_up 'usage: wal_fetch NAME PATH, as restore_command calls it: wal_fetch %f %p'
   unfinished=${3:-}
+  last=${4:-}
+  case $last in
+    '' | ????????????????????????) ;;
+    *) last=- ;;
+  esac
+  case $last in *[!0-9A-F]*) give_up "not a name of a segment of the WAL: ${4:-}" ;; esac
   [ -n "$2" ] || give_up "$1: no path to put it"
   case $1 in
     ????????????????????????)

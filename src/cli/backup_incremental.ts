@@ -4,6 +4,7 @@ import { listBaseBackups } from '../catalog/base_catalog.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { openGaps } from '../core/open_gaps.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
+import { applyClusterRetention } from '../operations/apply_retention.ts';
 import { type IncrementalRequest, moveForward } from '../operations/backup_incremental.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { needRepository } from './open_context.ts';
@@ -45,5 +46,8 @@ export async function incrementalCommand(invocation: Invocation): Promise<Comman
       : `everything committed up to ${newest} can be recovered (archived up to ${result.segment})`,
   );
   const status = open.length > 0 ? exitStatus.verification : exitStatus.done;
-  return { status, json: { exit_status: status, ...result, open_gaps: open } };
+  // Where WAL is missing nothing goes: an older base backup may be the way around.
+  const applies = flags['no-retention'] !== true && status === exitStatus.done;
+  const retention = applies ? await applyClusterRetention(context, result.cluster) : null;
+  return { status, json: { exit_status: status, ...result, open_gaps: open, retention } };
 }

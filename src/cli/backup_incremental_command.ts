@@ -11,11 +11,16 @@ export const backupIncremental: Command = {
     'the current segment of the WAL, waits until it is archived, and looks for gaps.',
   settings: ['threads', 'host', 'port', 'username'],
   options: (parser) =>
-    parser.option('base', {
-      choices: ['due', 'now', 'none'] as const,
-      default: 'due',
-      describe: 'Whether a base backup is taken',
-    }),
+    parser
+      .option('base', {
+        choices: ['due', 'now', 'none'] as const,
+        default: 'due',
+        describe: 'A base backup when it is due, now in any case, or none',
+      })
+      .option('no-retention', {
+        type: 'boolean',
+        describe: 'Remove no older base backup and no WAL, whatever the retention says',
+      }),
   examples: [
     ['', 'What cron calls every hour'],
     ['--base now', 'Take a base backup now, whatever is due'],

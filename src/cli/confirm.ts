@@ -38,7 +38,7 @@ export async function confirm(asked: Question): Promise<void> {
   for (const line of asked.plan) stderr.write(`${line}\n`);
   if (stdin.isTTY !== true) {
     throw new HoldfastError('CONFIRMATION_NEEDED', 'there is no terminal to ask on', {
-      hint: `If what stands above is what you want, add ${asked.flag} to go on. Nothing was changed.`,
+      hint: `Nothing was changed. Add ${asked.flag} to do what stands above.`,
     });
   }
   const terminal = createInterface({ input: stdin, output: stderr });

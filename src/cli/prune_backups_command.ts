@@ -7,8 +7,8 @@ export const pruneBackups: Command = {
   name: 'prune_backups.ts',
   operands: '[database]',
   summary:
-    'Applies the retention: removes the backups that it does not keep, and what killed runs have ' +
-    'left. It says first what goes and what stays, and why.',
+    'Applies the retention: removes the backups and the WAL that it does not keep, and what killed ' +
+    'runs have left. It says first what goes and what stays, and why.',
   settings: [],
   options: (parser) =>
     parser
@@ -24,7 +24,7 @@ export const pruneBackups: Command = {
       .option('cluster', {
         type: 'string',
         requiresArg: true,
-        describe: 'Only the backups of this cluster',
+        describe: 'Only the backups, base backups and WAL of this cluster',
       }),
   examples: [
     ['--dry-run', 'See what would go, and why'],

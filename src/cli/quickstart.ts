@@ -15,6 +15,8 @@ function describe(result: QuickstartResult, cwd: string, seconds: number): strin
   const root = shown.slice(0, shown.indexOf('/full/'));
   const backedUpIn = formatDuration(result.backup_seconds);
   const restoredIn = formatDuration(result.restore_seconds);
+  const { table, rows: back, rows_after_base: late } = recovery;
+  const recoveredIn = formatDuration(recovery.restore_seconds);
   const [droppedAt, target] = [recovery.dropped_at, recovery.target_time].map(clockOf);
   return `
 What happened, in ${formatDuration(seconds)}:
@@ -22,10 +24,10 @@ What happened, in ${formatDuration(seconds)}:
   into ${formatBytes(stored)} in ${backedUpIn}. The backup was read back, verified to the last byte,
   and restored under another name in ${restoredIn}: ${tables} tables with ${rows} rows are equal.
 
-  Then its WAL was archived and a base backup taken. The table ${recovery.table} was dropped at ${droppedAt}.
-  The whole server was restored beside it to ${target} (UTC) in ${formatDuration(recovery.restore_seconds)}:
-  all ${recovery.rows} rows were there, also the ${recovery.rows_after_base} that came after the base backup, and were
-  copied back. Nothing of this is left; docs/runbook_recovery.md is how to do it for real.
+  Then its WAL was archived and a base backup taken. The table ${table} was dropped at
+  ${droppedAt}. The whole server was restored beside it to ${target} (UTC)
+  in ${recoveredIn}: all ${back} rows were there, also the ${late} that came after the base backup,
+  and were copied back. Nothing of this is left; docs/runbook_recovery.md is how to do it for real.
 
 Where the files are:
   ${shown}

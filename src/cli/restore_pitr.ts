@@ -6,10 +6,11 @@ import { shellQuote } from '../core/quote.ts';
 import type { RecoveryRequest } from '../core/recovery.ts';
 import { parseTarget, parseTargetTimeline } from '../core/recovery_target.ts';
 import { formatCount } from '../core/units.ts';
+import type { RepositoryContext } from '../operations/context.ts';
 import type { PitrQuestion } from '../operations/pitr_check.ts';
 import { planPitr } from '../operations/pitr_plan.ts';
 import { preparePitr } from '../operations/pitr_prepare.ts';
-import type { PitrRequest, PreparedPitr } from '../operations/pitr_request.ts';
+import type { PitrRequest, PitrResult, PreparedPitr } from '../operations/pitr_request.ts';
 import { recoveryRates } from '../operations/recovery_rates.ts';
 import { restoreToTarget } from '../operations/restore_to_target.ts';
 import type { TargetAction } from '../postgres/recovery_settings.ts';
@@ -81,7 +82,7 @@ function questionOf(flags: Flags): PitrQuestion | null {
   if (sql === undefined && database === undefined) return null;
   if (flags.start === true && sql !== undefined) return { sql, database: database ?? 'postgres' };
   throw new HoldfastError('USAGE', '--check-query asks the server that --start starts', {
-    hint: "Add --start, and a query whose answer is true: --check-query 'SELECT count(*) > 0 FROM x'.",
+    hint: "Add --start, and a query that answers true: --check-query 'SELECT count(*) > 0 FROM x'.",
   });
 }
 
@@ -134,6 +135,26 @@ function confirmation({ context, flags, world }: Invocation, clusterOf: () => st
   };
 }
 
+/** What has become of it, and what to type next. */
+function tellResult({ log }: RepositoryContext, request: PitrRequest, result: PitrResult): void {
+  const { socket, report, warnings, aside, check } = result;
+  for (const warning of warnings) log.warn(`pg_combinebackup warns: ${warning}`);
+  if (aside !== null) log.step(`what was there is now ${aside}: remove it when you may`);
+  if (report === null) {
+    log.step(`restored into ${result.pgdata}: the server replays the WAL when it is started`);
+  } else {
+    const where = report.lsn === null ? '' : ` at ${report.lsn}`;
+    const when = report.time === null ? '' : `, last transaction ${report.time}`;
+    log.step(`promoted${where} on timeline ${report.timeline}${when}`);
+    const names = formatCount(check?.databases.length ?? 0, 'database');
+    const answer = check?.answer == null ? '' : `; the check query answers ${check.answer}`;
+    log.step(`checked: ${names} connected to, none in recovery${answer}`);
+    const host = shellQuote(socket ?? '');
+    log.step(`it runs: psql --host ${host} --port ${request.startPort}`);
+    log.step(`it ends with: ${result.pgCtl} --pgdata ${shellQuote(result.pgdata)} stop`);
+  }
+}
+
 /** Runs the command. */
 export async function restorePitrRun(invocation: Invocation): Promise<CommandResult> {
   const { flags, operands } = invocation;
@@ -176,23 +197,8 @@ export async function restorePitrRun(invocation: Invocation): Promise<CommandRes
       tellPlan(context, each, request, estimateOf(each, rates));
     },
   );
+  tellResult(context, request, result);
   const { socket, report, warnings, aside, check } = result;
-  for (const warning of warnings) context.log.warn(`pg_combinebackup warns: ${warning}`);
-  if (aside !== null) context.log.step(`what was there is now ${aside}: remove it when you may`);
-  if (report === null) {
-    context.log.step(
-      `restored into ${result.pgdata}: the server replays the WAL when it is started`,
-    );
-  } else {
-    const where = report.lsn === null ? '' : ` at ${report.lsn}`;
-    const when = report.time === null ? '' : `, last transaction ${report.time}`;
-    context.log.step(`promoted${where} on timeline ${report.timeline}${when}`);
-    const names = formatCount(check?.databases.length ?? 0, 'database');
-    const answer = check?.answer == null ? '' : `; the check query answers ${check.answer}`;
-    context.log.step(`checked: ${names} connected to, none in recovery${answer}`);
-    const host = shellQuote(socket ?? '');
-    context.log.step(`it runs: psql --host ${host} --port ${request.startPort}`);
-  }
   const described = describePlan(plan, request, estimateOf(plan, rates));
   const planned = { ...described, existing: describePrepared(before) };
   const { notes } = result;

@@ -80,25 +80,29 @@ export function describePlan(plan: PitrPlan, request: PitrRequest, estimate: Rec
 export function preparedLines({ pgdata, existing, delta, aside }: PreparedPitr): string[] {
   if (existing === null) return [];
   const place = JSON.stringify(pgdata);
-  const was = existing.isUnfinished
+  const { systemIdentifier, state, isUnfinished } = existing;
+  const whose = systemIdentifier ?? 'another version';
+  const was = isUnfinished
     ? 'a restore that has not ended'
-    : `the data directory of ${existing.systemIdentifier ?? 'another version'}, ${existing.state ?? 'state unknown'}`;
+    : `the data directory of ${whose}, ${state ?? 'state unknown'}`;
   if (delta === null) {
     return aside === null
       ? [`  ${place} holds ${was}: removed first`]
       : [`  ${place} holds ${was}: moved to ${JSON.stringify(aside)}, which stays`];
   }
   const { kept, keptBytes, rewritten, rewrittenBytes, removed, removedBytes } = delta;
+  const files = (count: number, bytes: number) =>
+    `${formatCount(count, 'file')} (${formatBytes(bytes)})`;
   const lines = [
     `  ${place} holds ${was}`,
-    `  keeps ${formatCount(kept.size, 'file')} (${formatBytes(keptBytes)}) that are as in the backup`,
-    `  writes ${formatCount(rewritten, 'file')} (${formatBytes(rewrittenBytes)}) and the WAL`,
-    `  removes ${formatCount(removed.length, 'file')} (${formatBytes(removedBytes)}) that differ or are not in it`,
+    `  keeps ${files(kept.size, keptBytes)} that are as in the backup`,
+    `  writes ${files(rewritten, rewrittenBytes)} and the WAL`,
+    `  removes ${files(removed.length, removedBytes)} that differ or are not in it`,
   ];
   const { unarchived, walAside } = delta;
   if (unarchived.length > 0) {
-    const files = formatCount(unarchived.length, 'file');
-    lines.push(`  moves ${files} of WAL that are not archived to ${JSON.stringify(walAside)}`);
+    const wal = `${formatCount(unarchived.length, 'file')} of WAL that are not archived`;
+    lines.push(`  moves ${wal} to ${JSON.stringify(walAside)}`);
   }
   return lines;
 }

@@ -117,11 +117,14 @@ export interface TimelineEnd {
 /** What is asked of the scene again and again. */
 export interface Outlook extends BaseScene {
   readonly ends: readonly TimelineEnd[];
+  /** Timelines of which more is on its way into the archive. */
+  readonly streaming: ReadonlySet<number>;
   readonly nameOf: NameOf;
 }
 
 /** Whether something on a timeline may be of the window: what nobody knows may be. */
 export function isAlive(outlook: Outlook, timeline: number): boolean {
+  if (outlook.streaming.has(timeline)) return true;
   const files = outlook.ends.find((end) => end.timeline === timeline)?.files ?? [];
   const times = files.map((file) => outlook.times.get(file)?.getTime());
   const since = windowStart(outlook);

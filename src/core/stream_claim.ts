@@ -116,10 +116,10 @@ export function streamObstacle(
     return { message, mayTakeOver: false };
   }
   if (timeline < newestTimeline) {
-    return foreign(
+    const message =
       `the archive knows timeline ${newestTimeline}, and the server at ${address} is on ` +
-        `timeline ${timeline}: it is an older state of the cluster`,
-    );
+      `timeline ${timeline}: it is an older state of the cluster`;
+    return { message, mayTakeOver: false };
   }
   if (stream === null) return archive === null ? null : archiveObstacle(archive, server);
   if (stream.server !== address) {

@@ -31,6 +31,8 @@ export interface IncrementalScene<Base extends RetainedBase>
   readonly listing: ArchiveListing;
   /** Of the server that has claimed the archive; `null` where that is not known. */
   readonly claimedBy: string | null;
+  /** Timelines of which the stream holds what is not in the archive yet. */
+  readonly streaming: ReadonlySet<number>;
   /** Whether `times` has every segment: only then holes in time are looked for. */
   readonly isTimed: boolean;
 }
@@ -61,10 +63,12 @@ const unguardedMax = 3;
 const holeWindows = 2;
 
 /** Segments that are kept, from `first` to `last`; `null`: without end. */
-interface Rule {
+export interface KeepRule {
   readonly timeline: number;
   readonly first: bigint;
   readonly last: bigint | null;
+  /** The timeline on the way to which recoveries go on behind it; `null`: none does. */
+  readonly readFor: number | null;
   readonly reason: string;
 }
 
@@ -85,9 +89,10 @@ function endsOf({ segments, histories }: ArchiveListing): TimelineEnd[] {
 
 /** What the base backups are looked at with. */
 function outlookOf<Base extends RetainedBase>(scene: IncrementalScene<Base>): Outlook {
-  const { listing, times, policy, now } = scene;
+  const { listing, times, streaming, policy, now } = scene;
   const nameOf = nameOfSegments(listing.segmentBytes);
-  return { tree: walTree(listing), times, policy, now, ends: endsOf(listing), nameOf };
+  const ends = endsOf(listing);
+  return { tree: walTree(listing), times, streaming, policy, now, ends, nameOf };
 }
 
 /**
@@ -133,35 +138,38 @@ function holdOf<Base extends RetainedBase>(
 }
 
 /** What one base backup keeps. */
-function rulesOf({ base, wal }: BaseDecision, { timelines, segmentBytes }: WalTree): Rule[] {
+function rulesOf({ base, wal }: BaseDecision, { timelines, segmentBytes }: WalTree): KeepRule[] {
   const { facts, label } = base;
   if (facts === null || wal === 'none') return [];
-  const own = facts.walRanges.map(({ timeline, start, end }): Rule => {
+  const own = facts.walRanges.map(({ timeline, start, end }): KeepRule => {
     const first = segmentNumber(start, segmentBytes);
     const last = previousSegmentNumber(end, segmentBytes);
-    return { timeline, first, last, reason: `makes ${label} consistent` };
+    return { timeline, first, last, readFor: null, reason: `makes ${label} consistent` };
   });
   if (wal === 'own') return own;
   const begin = segmentNumber(facts.start, segmentBytes);
   const since = timelines
     .filter((way) => leadsTo(base, way))
-    .flatMap(({ timeline, ancestors }) => turnsOf(timeline, ancestors, segmentBytes))
+    .flatMap((way) => {
+      const turns = turnsOf(way.timeline, way.ancestors, segmentBytes);
+      return turns.map((turn) => ({ ...turn, readFor: way.timeline }));
+    })
     .filter(({ last }) => last === null || last >= begin)
-    .map(({ timeline, first, last }): Rule => {
+    .map(({ first, ...rest }): KeepRule => {
       const from = first > begin ? first : begin;
-      return { timeline, first: from, last, reason: `recoveries from ${label} read it` };
+      return { ...rest, first: from, reason: `recoveries from ${label} read it` };
     });
   return [...since, ...own];
 }
 
 /** What is kept although no base backup asks for it. */
-function rulesOfTimelines(kept: readonly BaseDecision[], outlook: Outlook): Rule[] {
+function rulesOfTimelines(kept: readonly BaseDecision[], outlook: Outlook): KeepRule[] {
   const { timelines, segmentBytes } = outlook.tree;
   const since = new Set(kept.filter(({ wal }) => wal === 'since').map(({ base }) => base));
   const reaching = usableBases(kept.map(({ base }) => base)).filter((base) => since.has(base));
-  return timelines.flatMap((way): Rule[] => {
+  return timelines.flatMap((way): KeepRule[] => {
     const { timeline, origin, ancestors } = way;
-    const all = { timeline, first: 0n, last: null };
+    const all = { timeline, first: 0n, last: null, readFor: null };
     if (origin.kind === 'unknown') {
       const why = origin.problem ?? 'its history file is missing';
       return [{ ...all, reason: `where timeline ${timeline} comes from is not known: ${why}` }];
@@ -209,32 +217,49 @@ function itemsOf({ segments, backups }: ArchiveListing): WalItem[] {
   });
 }
 
-function decideWal<Base extends RetainedBase>(
+/** Whether a rule speaks of a segment, or of any from `number` to `last`. */
+export function isCovered(rule: KeepRule, number: bigint, last = number): boolean {
+  return rule.first <= last && (rule.last === null || number <= rule.last);
+}
+
+/**
+ * What is kept of an archive.
+ *
+ * @param kept base backups that stay
+ */
+export function keepRules<Base extends RetainedBase>(
   scene: IncrementalScene<Base>,
-  outlook: Outlook,
   kept: readonly BaseDecision<Base>[],
-): WalDecision[] {
-  const items = itemsOf(scene.listing);
+): KeepRule[] {
+  const outlook = outlookOf(scene);
   const hold = holdOf(scene, kept);
-  if (hold !== null) return toDecisions(items, () => hold);
-  const byTimeline = new Map<number, Rule[]>();
-  const rules = [
+  if (hold !== null) {
+    const timelines = new Set(itemsOf(scene.listing).map(({ timeline }) => timeline));
+    const all = { first: 0n, last: null, readFor: null, reason: hold };
+    return [...timelines].map((timeline) => ({ timeline, ...all }));
+  }
+  return [
     ...rulesOfTimelines(kept, outlook),
     ...kept.flatMap((decision) => rulesOf(decision, outlook.tree)),
   ];
+}
+
+function decideWal<Base extends RetainedBase>(
+  scene: IncrementalScene<Base>,
+  kept: readonly BaseDecision<Base>[],
+): WalDecision[] {
   // What reaches farthest back and has no end tells of most: so there are few ranges.
-  const isLonger = (a: Rule, b: Rule) => {
+  const isLonger = (a: KeepRule, b: KeepRule) => {
     if ((a.last === null) !== (b.last === null)) return a.last === null ? -1 : 1;
     return a.first < b.first ? -1 : Number(a.first > b.first);
   };
-  for (const rule of rules.sort(isLonger)) {
+  const byTimeline = new Map<number, KeepRule[]>();
+  for (const rule of keepRules(scene, kept).sort(isLonger)) {
     byTimeline.set(rule.timeline, [...(byTimeline.get(rule.timeline) ?? []), rule]);
   }
-  return toDecisions(items, ({ timeline, number }) => {
-    const rule = byTimeline
-      .get(timeline)
-      ?.find(({ first, last }) => first <= number && (last === null || number <= last));
-    return rule?.reason ?? null;
+  return toDecisions(itemsOf(scene.listing), ({ timeline, number }) => {
+    const rules = byTimeline.get(timeline) ?? [];
+    return rules.find((rule) => isCovered(rule, number))?.reason ?? null;
   });
 }
 
@@ -297,9 +322,8 @@ function guardsOf<Base extends RetainedBase>(
 export function planIncremental<Base extends RetainedBase>(
   scene: IncrementalScene<Base>,
 ): IncrementalPlan<Base> {
-  const outlook = outlookOf(scene);
-  const bases = decideBases(scene.bases, outlook);
+  const bases = decideBases(scene.bases, outlookOf(scene));
   const kept = bases.filter(({ action }) => action === 'keep');
-  const wal = decideWal(scene, outlook, kept);
+  const wal = decideWal(scene, kept);
   return { bases, wal, guards: guardsOf(scene, bases, wal) };
 }

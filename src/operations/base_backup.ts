@@ -131,7 +131,7 @@ async function writeFiles(
       label,
       parentManifest: parent?.serverManifestPath ?? null,
       hasTablespaces: prepared.cluster.tablespaces.length > 0,
-      clusterBytes: prepared.cluster.bytes,
+      estimate: prepared.estimates[parent === null ? 'base' : 'incr'],
       onBytes: progress.add,
     });
   } finally {

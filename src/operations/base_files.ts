@@ -3,6 +3,7 @@
 import { createReadStream } from 'node:fs';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { BaseEstimate } from '../core/base_estimate.ts';
 import { serverManifestName } from '../core/base_manifest.ts';
 import { HoldfastError } from '../core/errors.ts';
 import type { FilterSpec, MeasuredBytes } from '../core/manifest.ts';
@@ -44,8 +45,8 @@ export interface BaseRun {
   readonly parentManifest: string | null;
   /** With tablespaces everything lies in the temporary folder for a while. */
   readonly hasTablespaces: boolean;
-  /** Of the cluster, about. */
-  readonly clusterBytes: number;
+  /** How large it will be, about. */
+  readonly estimate: BaseEstimate;
   /** Told of stored bytes as they pass. */
   readonly onBytes: (bytes: number) => void;
 }
@@ -253,12 +254,11 @@ async function moveStaged(run: BaseRun, staged: string, how: Compressing) {
 
 /** All archives: pg_basebackup takes a folder only, and then they go into the store. */
 async function stageBase(run: BaseRun, how: Compressing): Promise<WrittenBase> {
-  const { context, clusterBytes } = run;
+  const { context, estimate } = run;
   const { temp_dir: parent } = context.config.settings;
   const scratch = await createScratchFolder(parent, stagedPrefix, stagedHint);
   try {
-    // Compressed it is rarely more than half.
-    const needed = how.own === null ? clusterBytes : Math.ceil(clusterBytes / 2);
+    const needed = how.own === null ? estimate.plainBytes : estimate.storedBytes;
     requireRoom(parent, scratch.freeBytes, needed);
     context.log.step(`the cluster has tablespaces: the backup is staged in ${parent} first`);
     const staged = join(scratch.path, 'base');

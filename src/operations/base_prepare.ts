@@ -1,14 +1,14 @@
 /** Asks all that a base backup needs to know before anything is written. */
 
-import { type BaseEntry, listBaseBackups } from '../catalog/base_catalog.ts';
+import { listBaseBackups } from '../catalog/base_catalog.ts';
+import { type BaseEstimate, estimateBase } from '../core/base_estimate.ts';
 import type { ManifestWarning } from '../core/manifest.ts';
-import { totalBytes } from '../core/manifest_sizes.ts';
 import { incrementalMajor } from '../postgres/base_backup.ts';
 import { type ClusterFacts, readClusterFacts } from '../postgres/cluster_facts.ts';
 import type { ConnectionParameters } from '../postgres/connection.ts';
 import { readServerFacts, type ServerFacts } from '../postgres/facts.ts';
 import { findTool, type Tool } from '../postgres/tools.ts';
-import { checkSpace, type SizeEstimate } from './backup_space.ts';
+import { checkSpace } from './backup_space.ts';
 import { type ConfigResult, readConfig } from './base_config.ts';
 import { type PreparedParent, prepareParent } from './base_parent.ts';
 import type { RepositoryContext } from './context.ts';
@@ -27,25 +27,12 @@ export interface BasePreparation {
   readonly parent: PreparedParent | null;
   /** Why it is a whole one where an incremental one was wanted. */
   readonly fullInstead: string | null;
+  /** How large it will be, by its kind. */
+  readonly estimates: { readonly base: BaseEstimate; readonly incr: BaseEstimate };
   readonly warnings: readonly ManifestWarning[];
 }
 
 type Parts = Pick<BasePreparation, 'server' | 'cluster' | 'tool'>;
-
-/** The archives of a cluster, compressed, are rarely more than half of it. */
-const storedPart = 0.5;
-
-/** By the last whole backup of the cluster, scaled by how it has grown; else by its size alone. */
-function estimateBase(cluster: ClusterFacts, entries: readonly BaseEntry[]): SizeEstimate {
-  const last = entries.findLast(({ manifest }) => manifest?.kind === 'base')?.manifest;
-  const { bytes } = cluster;
-  if (last == null || last.cluster_bytes === 0) {
-    return { plainBytes: bytes, storedBytes: Math.ceil(bytes * storedPart), from: 'database' };
-  }
-  const growth = Math.max(1, bytes / last.cluster_bytes);
-  const storedBytes = Math.ceil(totalBytes(last, 'stored') * growth);
-  return { plainBytes: bytes, storedBytes, from: 'history' };
-}
 
 /** Why no increment can be asked for, as far as it is known before asking. */
 function whyFull({ server, cluster, tool }: Parts): string | null {
@@ -83,16 +70,19 @@ export async function prepareBase(
     const config = await readConfig(client, parameters);
     const clusterName = settings.cluster ?? server.system_identifier;
     const entries = await listBaseBackups(storage, { cluster: clusterName });
-    const warnings: ManifestWarning[] = [];
-    const estimate = estimateBase(cluster, entries);
-    const freeBytes = await storage.freeBytes();
-    const tight = checkSpace(estimate, freeBytes, settings.min_disk_space_gb * 1e9);
-    if (tight !== null) warnings.push({ code: 'little-space', message: tight });
     const unable = whyFull({ server, cluster, tool });
-    const { parent, fullInstead } =
-      mode === 'full' || unable !== null
-        ? { parent: null, fullInstead: mode === 'full' ? null : unable }
-        : await prepareParent(context, entries, { server, cluster });
+    const earlier = entries.flatMap(({ manifest }) => manifest ?? []);
+    const estimates = {
+      base: estimateBase('base', cluster.bytes, earlier),
+      incr: estimateBase('incr', cluster.bytes, earlier),
+    };
+    const isWhole = mode === 'full' || unable !== null;
+    const expected = estimates[isWhole ? 'base' : 'incr'];
+    const freeBytes = await storage.freeBytes();
+    const tight = checkSpace(expected, freeBytes, settings.min_disk_space_gb * 1e9);
+    const { parent, fullInstead } = isWhole
+      ? { parent: null, fullInstead: mode === 'full' ? null : unable }
+      : await prepareParent(context, entries, { server, cluster });
     return {
       parameters,
       server,
@@ -102,7 +92,8 @@ export async function prepareBase(
       clusterName,
       parent,
       fullInstead,
-      warnings,
+      estimates,
+      warnings: tight === null ? [] : [{ code: 'little-space', message: tight }],
     };
   } finally {
     await client.end();

@@ -52,15 +52,15 @@ function requireYes(rows: readonly object[], { sql, database }: PitrQuestion): s
   const text = rows.length === 0 ? 'gave no row' : 'said false';
   const where = `in ${JSON.stringify(database)}`;
   throw new HoldfastError('DIFFERENT', `the check query ${text} ${where}: ${sql}`, {
-    hint: 'The server runs: look into it, and restore to another target if it is not what you want.',
+    hint: 'The server runs: look into it, or restore to another target.',
   });
 }
 
 /**
  * Connects to every database that lets connections in, and asks.
  *
- * @throws HoldfastError RESTORE_FAILED for a server in recovery, DIFFERENT where the answer is false or missing, and what a connection or
- *   the server's refusal of a statement throws
+ * @throws HoldfastError RESTORE_FAILED for a server in recovery, DIFFERENT where the answer is false
+ *   or missing, and what a connection or the server's refusal of a statement throws
  */
 export async function checkPitr(
   context: RepositoryContext,

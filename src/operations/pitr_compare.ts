@@ -35,15 +35,18 @@ const comparesMax = 4;
 const chunkBytes = 1024 * 1024;
 /** Of the file system, of ours: none of it is the cluster's. */
 const passedOver: ReadonlySet<string> = new Set([unfinishedName, controlFolder, 'lost+found']);
-const walName =
-  /^(?:[0-9A-F]{24}(?:\.partial|\.[0-9A-F]{8}\.backup)?|[0-9A-F]{8}\.history|archive_status|summaries|RECOVERY\w+|xlogtemp\.\d+|\.wal_fetch\..*|lost\+found)$/;
+/** What may lie in the folder of the WAL. */
+const walNames = [
+  /^[0-9A-F]{24}(?:\.partial|\.[0-9A-F]{8}\.backup)?$/,
+  /^[0-9A-F]{8}\.history$/,
+  /^(?:archive_status|summaries|RECOVERY\w+|xlogtemp\.\d+|\.wal_fetch\..*|lost\+found)$/,
+];
 
 function leadsOut(path: string, target: string, folder: string): HoldfastError {
-  return new HoldfastError(
-    'USAGE',
-    `${JSON.stringify(path)} leads out of ${JSON.stringify(folder)}, to ${JSON.stringify(target)}; nothing was touched`,
-    { hint: 'Put a file in the place of the link, or restore into a new folder.' },
-  );
+  const [from, to] = [JSON.stringify(folder), JSON.stringify(target)];
+  return new HoldfastError('USAGE', `${JSON.stringify(path)} leads out of ${from}, to ${to}`, {
+    hint: 'Put a file in its place, or restore into a new folder. Nothing was touched.',
+  });
 }
 
 /** Digests of files are compared without keeping one in memory. */
@@ -83,7 +86,7 @@ async function findWalFolder(pgdata: string): Promise<string> {
   const folder = await realpath(path).catch(() => null);
   if (folder === null || folder === path) return path;
   const names = await readdir(folder);
-  const foreign = names.find((name) => !walName.test(name));
+  const foreign = names.find((name) => !walNames.some((wal) => wal.test(name)));
   if (foreign === undefined && (await stat(folder)).isDirectory()) return folder;
   throw new HoldfastError(
     'USAGE',

@@ -17,8 +17,8 @@ export const unfinishedName = 'holdfast_restore_unfinished';
 
 const unfinishedText =
   'A restore into this folder has not ended: its files are not complete, and no server may run\n' +
-  'on them. Where restore_pitr.ts runs no more, run it again with --delta to go on, or with --force\n' +
-  'to begin anew.\n';
+  'on them. Where restore_pitr.ts runs no more, run it again with --delta to go on, or with\n' +
+  '--force to begin anew.\n';
 const identifierLine = 'system identifier: ';
 
 /** What a mark says. */

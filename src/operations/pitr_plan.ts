@@ -87,7 +87,7 @@ async function chooseCluster(
     throw new HoldfastError('BACKUP_NOT_FOUND', `there is no base backup${of}`, {
       hint:
         names === ''
-          ? 'scripts/backup_incremental.ts takes one; full backups are restored by restore_backup.ts.'
+          ? 'scripts/backup_incremental.ts takes one; restore_backup.ts restores full backups.'
           : `There are those of ${names}.`,
     });
   }
@@ -201,8 +201,8 @@ function whyNot(verdicts: readonly Verdict[], problem: string | null): string {
   if (problem !== null) return `the WAL cannot be replayed so far (${problem})`;
   if (verdicts.length === 0) return 'no base backup lies on that timeline';
   return verdicts.some(({ kind }) => kind === 'beyond')
-    ? 'no record in the archived WAL lies behind it on that timeline; a server that runs archives ' +
-        'what it has with scripts/backup_incremental.ts --base none'
+    ? 'no record in the archived WAL lies behind it on that timeline; a server that runs ' +
+        'archives what it has with scripts/backup_incremental.ts --base none'
     : 'it lies before the first base backup is consistent';
 }
 

@@ -1,6 +1,6 @@
 /** Looks at everything that can be known of a recovery before a byte is written. */
 
-import { access, constants, realpath } from 'node:fs/promises';
+import { realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HoldfastError } from '../core/errors.ts';
 import { formatBytes } from '../core/units.ts';
@@ -10,13 +10,14 @@ import {
   readControlData,
   socketFolder,
 } from '../postgres/recovery_cluster.ts';
-import { freeBytesAt, nearestExisting } from '../process/file_facts.ts';
+import { freeBytesAt } from '../process/file_facts.ts';
 import { isRoot } from '../process/user.ts';
 import { findCombine } from './combine_chain.ts';
 import type { RepositoryContext } from './context.ts';
 import { type ExistingPgdata, lookAtPgdata } from './existing_pgdata.ts';
 import { type Delta, prepareDelta } from './pitr_delta.ts';
 import { isFree, readMark, requireFree } from './pitr_folder.ts';
+import { requireOurPlace } from './pitr_place.ts';
 import type { PitrPlan } from './pitr_plan.ts';
 import type { PitrRequest, PreparedPitr } from './pitr_request.ts';
 import { requireRoom } from './pitr_room.ts';
@@ -28,18 +29,6 @@ const spaceFactor = 1.02;
 /** The folder beside a data directory in which its successor is made. */
 export function stagingFolder(pgdata: string): string {
   return `${pgdata}.restoring`;
-}
-
-async function requireWritable(folder: string): Promise<void> {
-  const parent = await nearestExisting(folder);
-  try {
-    await access(parent, constants.W_OK | constants.X_OK);
-  } catch (cause) {
-    throw new HoldfastError('WRONG_USER', `${JSON.stringify(parent)} cannot be written`, {
-      hint: 'Make the folder first, for the user that will run the server: install -d -m 0700.',
-      cause,
-    });
-  }
 }
 
 async function requireDeltaRoom({ existing, rewrittenBytes, removedBytes }: Delta): Promise<void> {
@@ -83,7 +72,7 @@ async function lookAtExisting(
   if (way !== 'replace' || existing.isUnfinished) return existing;
   const staging = stagingFolder(existing.folder);
   if ((await readMark(staging)) === null) await requireFree(staging);
-  await requireWritable(staging);
+  await requireOurPlace(staging);
   return existing;
 }
 
@@ -110,14 +99,13 @@ export async function preparePitr(
   const tool = await findServerPrograms({ environment, pgBinDir, signal, major });
   if (plan.chain.length > 1) await findCombine(tool);
   const named: RestoredCluster = { pgdata: request.pgdata, tool, environment, signal };
-  if (way === 'new') await requireFree(request.pgdata);
   const existing = await lookAtExisting(named, major, request);
+  if (existing === null) await requireFree(request.pgdata);
   const pgdata = existing?.folder ?? request.pgdata;
   const present = way === 'delta' ? existing?.tablespaces : undefined;
   const mapped = mapTablespaces(manifest.tablespaces, request.tablespaces, present);
   const own = await ownPaths(mapped);
   requireApart([pgdata, ...own.values()]);
-  await requireWritable(pgdata);
   for (const [oid, folder] of own) {
     const isOpen = way === 'delta' || existing?.isUnfinished === true;
     await requireTablespaceFolder(folder, oid, isOpen ? existing : null);

@@ -50,6 +50,8 @@ export interface PitrRequest {
 export interface PitrResult {
   /** The data directory: its own path. */
   readonly pgdata: string;
+  /** The program that ends the server. */
+  readonly pgCtl: string;
   /** The folder of the server's socket; `null` where it was not started. */
   readonly socket: string | null;
   readonly report: RecoveryReport | null;

@@ -49,6 +49,8 @@ export interface SkippedPart {
 /** What a prune of one cluster has done. */
 export interface ClusterPruneResult {
   readonly cluster: string;
+  /** As it was made last; `null` where somebody used the cluster. */
+  readonly plan: ClusterPlan | null;
   readonly removed: readonly RemovedBase[];
   /** How many files of the WAL were removed, without what lay beside them. */
   readonly walFiles: number;
@@ -113,6 +115,7 @@ class ClusterPrune {
   litter: readonly Litter[] = [];
   walFiles = 0;
   freedBytes = 0;
+  plan: ClusterPlan | null = null;
   readonly #context: RepositoryContext;
   readonly #cluster: string;
   readonly #options: ClusterPruneOptions;
@@ -130,6 +133,7 @@ class ClusterPrune {
   async #going(): Promise<{ plan: ClusterPlan; bases: PrunableBase[]; wal: string[] }> {
     const { agreed, force } = this.#options;
     const plan = await planCluster(this.#context, this.#cluster, this.#staying);
+    this.plan = plan;
     const { bases, wal } = goingOfCluster(plan, force);
     if (agreed === null) return { plan, bases: bases.map(({ base }) => base), wal: [...wal] };
     const wanted = goingOfCluster(agreed, force);
@@ -202,11 +206,12 @@ class ClusterPrune {
 
   /** As much as is done while nobody else may use the cluster. @returns whether that is all */
   async step(): Promise<boolean> {
-    const { plan, bases } = await this.#going();
+    const going = await this.#going();
+    const { plan, bases } = going;
     if (this.#hasLitter) await this.#removeLitter(plan);
     if (!(await this.#removeBases(plan, bases))) return false;
-    // Looked at again: what is not gone, or was found damaged meanwhile, keeps its WAL.
-    const left = await this.#going();
+    // Looked at again: what was found damaged meanwhile changes what the others have to keep.
+    const left = bases.length === 0 ? going : await this.#going();
     if (left.bases.length > 0) return false;
     return this.#removeWal(left.plan, left.wal);
   }
@@ -236,11 +241,11 @@ export async function pruneCluster(
     context.log.warn(`${what} were left as they are: in use: ${error.message}`);
     prune.skipped.push({ what: cluster, reason: `in use: ${error.message}` });
   }
-  const { removed, walFiles, skipped, litter, freedBytes } = prune;
+  const { plan, removed, walFiles, skipped, litter, freedBytes } = prune;
   if (walFiles > 0) {
     context.log.step(
       `removed ${formatCount(walFiles, 'file')} of the WAL of ${printable(cluster)}`,
     );
   }
-  return { cluster, removed, walFiles, skipped, litter, freedBytes };
+  return { cluster, plan, removed, walFiles, skipped, litter, freedBytes };
 }

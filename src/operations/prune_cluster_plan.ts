@@ -7,8 +7,6 @@ import { type BaseEntry, type BasePlace, listBaseBackups } from '../catalog/base
 import { type ClusterLitter, findClusterLitter } from '../catalog/base_litter.ts';
 import { mapBounded } from '../catalog/map_bounded.ts';
 import { incrementalFolder, openWalArchive, type WalArchive } from '../catalog/wal_archive.ts';
-import { incrementalPolicy } from '../core/base_retention.ts';
-import { HoldfastError } from '../core/errors.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
 import { decodeComponent } from '../core/names.ts';
 import { type RetainedBase, retainedBase } from '../core/retained_base.ts';
@@ -20,10 +18,11 @@ import {
   indexSuffix,
   pathBeside,
 } from '../core/wal_listing.ts';
-import { type IncrementalPlan, planIncremental, timesNeeded } from '../core/wal_retention.ts';
+import { type IncrementalPlan, planIncremental } from '../core/wal_retention.ts';
 import type { Storage } from '../storage/storage.ts';
 import { inspectFolder } from './backup_folder.ts';
 import type { RepositoryContext } from './context.ts';
+import { readIncrementalScene } from './incremental_scene.ts';
 
 /** A base backup with what its removal has to know. */
 export interface PrunableBase extends RetainedBase {
@@ -77,15 +76,6 @@ async function inspect(storage: Storage, entry: BaseEntry): Promise<PrunableBase
   return { ...base, bytes, health: isWhole ? base.health : 'damaged' };
 }
 
-/** When the files were last changed; what is gone has no time. */
-async function timesOf(archive: WalArchive, names: readonly string[]): Promise<Map<string, Date>> {
-  const found = await mapBounded(names, readsMax, async (name) => {
-    const stored = await archive.stat(name);
-    return stored === null ? [] : [[name, stored.modifiedAt] as const];
-  });
-  return new Map(found.flat());
-}
-
 /** The keys of a file of the WAL and of what lies beside it; the file itself first. */
 export function walKeys(archive: Pick<WalArchive, 'folder'>, name: string): string[] {
   const path = archivedPath(name);
@@ -116,16 +106,6 @@ async function measureArchive(archive: WalArchive, listing: ArchiveListing): Pro
   return { times, bytes: sizes };
 }
 
-/** The server that has claimed an archive; a claim that cannot be read tells nothing. */
-async function claimedBy(archive: WalArchive): Promise<string | null> {
-  try {
-    return (await archive.claim())?.system_identifier ?? null;
-  } catch (error) {
-    if (!(error instanceof HoldfastError) || error.code !== 'DAMAGED') throw error;
-    return null;
-  }
-}
-
 function isNothing({ bases, wal }: IncrementalPlan): boolean {
   return [...bases, ...wal].every(({ action }) => action === 'keep');
 }
@@ -143,26 +123,25 @@ export async function planCluster(
   inUse: ReadonlyMap<string, string> = new Map(),
 ): Promise<ClusterPlan> {
   const { storage, stateDir } = context.repository;
-  const now = context.clock();
-  const policy = incrementalPolicy(context.config.settings);
   const archive = openWalArchive(storage, cluster);
   // The base backups first: WAL that is added since then is of none that goes.
   const entries = await listBaseBackups(storage, { cluster });
   const listing = await archive.list();
-  const common = { listing, claimedBy: await claimedBy(archive), policy, now };
   const promised = (base: PrunableBase): PrunableBase => {
     return { ...base, promise: base.promise ?? inUse.get(base.label) ?? null };
   };
-  const told = entries.map((entry) => promised(prunableOf(entry, null)));
-  const times = await timesOf(archive, timesNeeded(told, listing));
-  const quick = planIncremental({ ...common, bases: told, times, isTimed: false });
+  const scene = await readIncrementalScene(context, archive, { entries, listing }, (entry) =>
+    promised(prunableOf(entry, null)),
+  );
+  const quick = planIncremental(scene);
+  const { now } = scene;
   const found = await findClusterLitter({ storage, stateDir, cluster, listing, now });
   const rest = { cluster, now, listing, ...found };
   if (isNothing(quick)) return { ...quick, ...rest, walBytes: new Map() };
   const looked = await mapBounded(entries, readsMax, (entry) => inspect(storage, entry));
   const measured = await measureArchive(archive, listing);
   const bases = looked.map(promised);
-  const plan = planIncremental({ ...common, bases, times: measured.times, isTimed: true });
+  const plan = planIncremental({ ...scene, bases, times: measured.times, isTimed: true });
   return { ...plan, ...rest, walBytes: measured.bytes };
 }
 

@@ -56,12 +56,14 @@ const secondMs = 1000;
 const quietMs = 1200;
 
 const createTable = `
-  CREATE TABLE ${table} (id bigint PRIMARY KEY, paid timestamptz NOT NULL, amount numeric NOT NULL)`;
+  CREATE TABLE ${table}
+    (id bigint PRIMARY KEY, paid timestamptz NOT NULL, amount numeric NOT NULL)`;
 
 /** Rows from one number to another. */
 function insertRows(from: number, to: number): string {
   return `INSERT INTO ${table}
-    SELECT i, clock_timestamp(), (i * 104729 % 100000) / 100.0 FROM generate_series(${from}, ${to}) AS i`;
+    SELECT i, clock_timestamp(), (i * 104729 % 100000) / 100.0
+      FROM generate_series(${from}, ${to}) AS i`;
 }
 
 interface Content {

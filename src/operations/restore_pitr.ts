@@ -202,7 +202,8 @@ async function startRecovery(
  * killed, it leaves a marked folder.
  *
  * @throws HoldfastError DAMAGED, NO_SPACE, RESTORE_FAILED when the server does not get to the
- *   target, DIFFERENT when the server's answer is not as wanted, LOCKED, and what {@link preparePitr} throws
+ *   target, DIFFERENT when the server's answer is not as wanted, LOCKED, and what
+ *   {@link preparePitr} throws
  */
 export async function restorePitr(
   context: RepositoryContext,
@@ -223,7 +224,7 @@ export async function restorePitr(
   });
   const { pgdata, aside } = prepared;
   for (const note of filled.notes) context.log.warn(note);
-  const done = { ...filled, pgdata, aside };
+  const done = { ...filled, pgdata, aside, pgCtl: prepared.cluster.tool.path };
   if (startPort === null) return { ...done, socket: null, report: null, check: null };
   const filledSeconds = context.stopwatch() - begunAt;
   const report = await startRecovery({ context, plan, request, prepared }, startPort);

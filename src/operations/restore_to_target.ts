@@ -5,6 +5,7 @@
 
 import { HoldfastError } from '../core/errors.ts';
 import type { RepositoryContext } from './context.ts';
+import { holdRecovery } from './hold_recovery.ts';
 import { type PitrPlan, planPitr } from './pitr_plan.ts';
 import type { PitrRequest, PitrResult } from './pitr_request.ts';
 import { restorePitr } from './restore_pitr.ts';
@@ -46,7 +47,8 @@ export async function restoreToTarget(
     });
     onPlan(plan);
     try {
-      return { plan, result: await restorePitr(context, plan, request) };
+      const restore = () => restorePitr(context, plan, request);
+      return { plan, result: await holdRecovery(context, plan, restore) };
     } catch (error) {
       const label = damagedLabel(error);
       const isFinal = label === null || damaged.has(label);

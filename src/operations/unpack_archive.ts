@@ -1,8 +1,6 @@
 /** Unpacks an archive of a base backup into a folder, and proves every byte on the way. */
 
-import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
-import { pipeline } from 'node:stream/promises';
 import {
   type BaseManifest,
   type BaseManifestFile,
@@ -12,7 +10,7 @@ import { HoldfastError } from '../core/errors.ts';
 import { sha256Of } from '../core/sums.ts';
 import { createByteCounter } from '../pipeline/measure.ts';
 import { readBack } from '../pipeline/pipeline.ts';
-import { childFailure, startChild } from '../process/stream.ts';
+import { createTarUnpacker } from '../pipeline/tar_unpack.ts';
 import type { Storage } from '../storage/storage.ts';
 import { flowContext, type RepositoryContext } from './context.ts';
 
@@ -54,23 +52,6 @@ export async function readServerManifest(storage: Storage, backup: StoredBase): 
   throw new HoldfastError('DAMAGED', `${key} differs from what its manifest says`);
 }
 
-/** A sink that unpacks a tar archive. */
-async function untar(context: RepositoryContext, body: Readable, folder: string): Promise<void> {
-  const { environment, signal } = context;
-  const flags = ['--extract', '--no-same-owner', '--preserve-permissions', '--file=-'];
-  const child = startChild('tar', [...flags, `--directory=${folder}`], { environment, signal });
-  child.stdout.resume();
-  try {
-    await pipeline(body, child.stdin);
-  } catch (error) {
-    const exit = await Promise.race([child.exited, child.end().then(() => child.exited)]);
-    // A tar that gave up tells more than the pipe that broke.
-    throw exit.status !== null && exit.status !== 0 ? childFailure(child, exit) : error;
-  }
-  const exit = await child.exited;
-  if (exit.status !== 0) throw childFailure(child, exit);
-}
-
 /**
  * Unpacks one archive and compares every byte with what the manifest says of it.
  *
@@ -91,7 +72,7 @@ export async function unpackArchive(
     body: await context.repository.storage.get(key),
     filters: file.filters,
     storedObservers: [createByteCounter(onBytes)],
-    sinks: [(body) => untar(context, body, folder)],
+    to: createTarUnpacker(folder),
     context: flowContext(context),
   });
   if (stored.sha256 === file.stored.sha256 && plain.sha256 === file.plain.sha256) return;

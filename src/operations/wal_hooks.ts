@@ -177,10 +177,17 @@ export function archiveCommand(hook: string): string {
  *
  * @param unfinished a file within the cluster's folder that stands for its segment where no complete
  *   one is there: the recovery ends with it. `null`: none does, so that no standby takes one
+ * @param last the segment in which the target lies: the server reads ahead of it (recovery_prefetch),
+ *   and shall not end in FATAL for what is wrong there. `null`: all that there is is needed
  */
-export function restoreCommand(hook: string, unfinished: string | null = null): string {
-  const last = unfinished === null ? '' : ` ${commandWord(unfinished)}`;
-  return `${commandWord(hook)} %f %p${last}`;
+export function restoreCommand(
+  hook: string,
+  unfinished: string | null = null,
+  last: string | null = null,
+): string {
+  const words = last === null ? [unfinished] : [unfinished ?? '', last];
+  const more = words.map((word) => (word === null ? '' : ` ${commandWord(word)}`)).join('');
+  return `${commandWord(hook)} %f %p${more}`;
 }
 
 /** The value of recovery_end_command: removes what was unpacked ahead. */

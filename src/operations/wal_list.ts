@@ -14,9 +14,9 @@ import {
   type TimelineWay,
   type WalGap,
   type WalRun,
-  walTree,
 } from '../core/wal_ranges.ts';
 import type { RepositoryContext } from './context.ts';
+import { treeWithLosses } from './incremental_scene.ts';
 import { openStreamedArchive } from './streamed_archive.ts';
 import { indexSegments } from './wal_index.ts';
 
@@ -56,6 +56,7 @@ export interface TimelineFacts {
   readonly segments: number;
   /** On the way to it, from the oldest WAL on. */
   readonly ranges: readonly RangeFacts[];
+  /** Without what retention has removed between base backups that it keeps. */
   readonly gaps: readonly GapFacts[];
 }
 
@@ -255,7 +256,8 @@ export async function listWal(
     const { segmentBytes, foreign, unfinished } = listing;
     const finder = new CommitFinder(context, archive, segmentBytes);
     const timelines: TimelineFacts[] = [];
-    for (const way of walTree(listing).timelines) {
+    const { timelines: ways } = await treeWithLosses(context, archive, listing);
+    for (const way of ways) {
       timelines.push(await timelineFacts(way, segmentBytes, finder));
     }
     found.push({

@@ -16,6 +16,7 @@ import {
 } from '../core/wal_marker.ts';
 import { errorNumber, fileMode, makeFolders } from '../process/durable.ts';
 import { processExists } from '../process/identity.ts';
+import type { Context } from './context.ts';
 
 /** Whoever works on a file has done it, or has been killed, within this time. */
 const workingMsMax = 60_000;
@@ -38,15 +39,29 @@ export interface WalMarkers {
   sweep(keep: ReadonlySet<string>): Promise<void>;
 }
 
-/** Opens the markers of a cluster; their folder is made. @param pid of this process */
-export async function openMarkers(folder: string, pid: number): Promise<WalMarkers> {
+/** Opens the markers of a cluster; their folder is made where it is missing. */
+export async function openMarkers(
+  folder: string,
+  { pid, clock }: Pick<Context, 'pid' | 'clock'>,
+): Promise<WalMarkers> {
   await makeFolders(folder);
   const pathOf = (name: string) => join(folder, name);
+
+  /** Somebody may have taken the folder away: it holds nothing that is needed. */
+  async function inFolder<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (errorNumber(error) !== 'ENOENT') throw error;
+      await makeFolders(folder);
+      return work();
+    }
+  }
 
   /** In one step, and without an fsync: after a crash the work is done again. */
   async function write(name: string, marker: WalMarker): Promise<void> {
     const temporary = pathOf(`.${name}.tmp`);
-    await writeFile(temporary, formatMarker(marker), { mode: fileMode });
+    await inFolder(() => writeFile(temporary, formatMarker(marker), { mode: fileMode }));
     await rename(temporary, pathOf(name));
   }
 
@@ -63,14 +78,15 @@ export async function openMarkers(folder: string, pid: number): Promise<WalMarke
   async function isAtWork(name: string, worker: number): Promise<boolean> {
     const stats = await stat(pathOf(name)).catch(() => null);
     if (stats === null || worker === pid || !processExists(worker)) return false;
-    return Date.now() - stats.mtimeMs < workingMsMax;
+    return clock().getTime() - stats.mtimeMs < workingMsMax;
   }
 
   return {
     async begin(name) {
       const marker: WalMarker = { kind: 'working', pid };
       try {
-        await writeFile(pathOf(name), formatMarker(marker), { flag: 'wx', mode: fileMode });
+        const options = { flag: 'wx', mode: fileMode };
+        await inFolder(() => writeFile(pathOf(name), formatMarker(marker), options));
         return true;
       } catch (error) {
         if (errorNumber(error) !== 'EEXIST') throw error;
@@ -89,7 +105,7 @@ export async function openMarkers(folder: string, pid: number): Promise<WalMarke
     },
     remove: (name) => rm(pathOf(name), { recursive: true, force: true }),
     async sweep(keep) {
-      for (const name of await readdir(folder)) {
+      for (const name of await inFolder(() => readdir(folder))) {
         if (!keep.has(name)) await rm(pathOf(name), { recursive: true, force: true });
       }
     },

@@ -162,6 +162,7 @@ class StreamRun {
       prepareStream(context, server, {
         slot: this.#request.slot,
         skipsAhead: this.#skipsAhead,
+        mayClaim: this.#isFirst,
       }),
     );
     this.#skipsAhead = false;

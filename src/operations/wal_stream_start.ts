@@ -3,11 +3,12 @@
  * finds where it has to go on.
  */
 
-import { rm } from 'node:fs/promises';
+import { truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isEmptyFrom, listStream } from '../catalog/stream_folder.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { formatLsn, requireLsn, segmentNumber, segmentStart } from '../core/lsn.ts';
+import { printable } from '../core/printable.ts';
 import {
   brokenPartials,
   nextStart,
@@ -85,7 +86,7 @@ export async function ensureSlot(
   return { slot: await readSlot(client, name), warnings: found === null ? [] : [lost] };
 }
 
-/** Takes away what a full disk has left, which pg_receivewal refuses. */
+/** Empties what a full disk has left, which pg_receivewal refuses: it goes on there all the same. */
 async function mendPartials(folder: string, files: StreamFiles, segmentBytes: number) {
   for (const { name, bytes } of brokenPartials(files, segmentBytes)) {
     const path = join(folder, name);
@@ -94,7 +95,7 @@ async function mendPartials(folder: string, files: StreamFiles, segmentBytes: nu
         hint: 'Something else has written there: move it away; the server still has its WAL.',
       });
     }
-    await rm(path);
+    await truncate(path, 0);
   }
 }
 
@@ -163,6 +164,8 @@ export interface StartRequest {
   readonly slot: string | undefined;
   /** The server has no more of the WAL that would be next. */
   readonly skipsAhead: boolean;
+  /** Whether a stream that nobody has claimed is claimed; one that ran is claimed already. */
+  readonly mayClaim: boolean;
 }
 
 /**
@@ -179,6 +182,12 @@ export async function prepareStream(
   const { facts, folder, parameters } = server;
   const segmentBytes = facts.wal_segment_bytes;
   const { ground, claims } = await checkClaims(context, server);
+  if (claims === null && !request.mayClaim) {
+    const text = `the claim of the stream is gone from ${printable(folder)}`;
+    throw new HoldfastError('STORE_UNREACHABLE', text, {
+      hint: 'Mount the repository again: nothing is written into the empty folder under it.',
+    });
+  }
   const name = chooseSlot(request.slot, ground.stream?.slot, server.cluster);
   if (ground.stream !== null && ground.stream.slot !== name) {
     const text = `the stream uses the slot ${ground.stream.slot}, and not ${name}`;

@@ -1,5 +1,6 @@
 /** How a stream is, and what is done to it besides: the take-over of its claim, its end. */
 
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isClaimed, withFileLock } from '../catalog/lock.ts';
 import { listStream } from '../catalog/stream_folder.ts';
 import { HoldfastError } from '../core/errors.ts';
@@ -9,10 +10,14 @@ import { sortStream } from '../core/stream_files.ts';
 import { type SlotState, type SlotWarning, slotWarnings } from '../core/stream_slot.ts';
 import { dropSlot, readSlot } from '../postgres/replication_slot.ts';
 import type { RepositoryContext } from './context.ts';
-import { streamLock } from './wal_stream_child.ts';
+import { endOrphan, streamLock } from './wal_stream_child.ts';
 import { claimStream, forgetStream, obstacleError, readGround } from './wal_stream_claim.ts';
 import { chooseSlot, type StreamServer, withStreamServer } from './wal_stream_server.ts';
 import { ensureSlot } from './wal_stream_start.ts';
+
+/** For a slot that is still in use, about two seconds. */
+const looksMax = 20;
+const pollMs = 100;
 
 /** How a stream is. Positions as PostgreSQL writes them. */
 export interface StreamStatus {
@@ -79,7 +84,10 @@ function alone<T>(
   work: (server: StreamServer) => Promise<T>,
 ): Promise<T> {
   return withStreamServer(context, (server) =>
-    withFileLock(streamLock(context, server.cluster), { waitMs: 0 }, () => work(server)),
+    withFileLock(streamLock(context, server.cluster), { waitMs: 0 }, async () => {
+      await endOrphan(context, server.cluster);
+      return work(server);
+    }),
   );
 }
 
@@ -124,7 +132,12 @@ export function dropStream(
     const { client, cluster, folder, identity } = server;
     const { stream } = await readGround(context, server);
     const slotName = chooseSlot(asked, stream?.slot, cluster);
-    const slot = await readSlot(client, slotName);
+    let slot = await readSlot(client, slotName);
+    // The server takes a moment to see that whoever used it has ended.
+    for (let look = 0; slot?.isActive === true && look < looksMax; look += 1) {
+      await sleep(pollMs, undefined, { signal: context.signal });
+      slot = await readSlot(client, slotName);
+    }
     if (slot?.isActive === true) {
       const text = `the slot ${slotName} is used by the process ${slot.activePid} of the server`;
       throw new HoldfastError('LOCKED', text, { hint: 'End the stream that uses it first.' });

@@ -19,14 +19,9 @@ import {
   digestSuffix,
   pathBeside,
 } from '../core/wal_listing.ts';
-import {
-  contradictions,
-  segmentCountOf,
-  segmentsOfRun,
-  type WalTree,
-  walTree,
-} from '../core/wal_ranges.ts';
+import { contradictions, segmentCountOf, segmentsOfRun, type WalTree } from '../core/wal_ranges.ts';
 import type { RepositoryContext } from './context.ts';
+import { treeWithLosses } from './incremental_scene.ts';
 import { indexSegments } from './wal_index.ts';
 import { readSegment, type WalFinding } from './wal_segment.ts';
 
@@ -67,12 +62,13 @@ class WalVerification {
     context: RepositoryContext,
     archive: WalArchive,
     listing: ArchiveListing,
+    tree: WalTree,
     options: WalVerifyOptions,
   ) {
     this.#context = context;
     this.#archive = archive;
     this.#listing = listing;
-    this.#tree = walTree(listing);
+    this.#tree = tree;
     this.#options = options;
   }
 
@@ -232,7 +228,8 @@ async function verifyHeld(
   const begun = context.stopwatch();
   const archive = openWalArchive(context.repository.storage, cluster);
   const listing = await archive.list();
-  const verification = new WalVerification(context, archive, listing, options);
+  const tree = await treeWithLosses(context, archive, listing);
+  const verification = new WalVerification(context, archive, listing, tree, options);
   await verification.run();
   const { bytes, digestsWritten } = verification;
   const findings = verification.findings.toSorted((a, b) => (a.file < b.file ? -1 : 1));

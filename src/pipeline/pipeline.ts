@@ -5,7 +5,7 @@
 
 import { closeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import type { Readable, Transform } from 'node:stream';
+import type { Readable, Transform, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '../core/errors.ts';
 import type { FilterSpec, MeasuredBytes } from '../core/manifest.ts';
@@ -291,6 +291,11 @@ export interface ReadBackInput {
    * carrying every byte through this process does (measured). The caller closes it.
    */
   readonly file?: FileHandle | undefined;
+  /**
+   * Takes the plain bytes in place of sinks and file: out of a pipe and in buffers that are used
+   * again, where that can be made. It ends before its last byte is known to be good.
+   */
+  readonly to?: Writable | undefined;
   readonly context: FlowContext;
 }
 
@@ -300,8 +305,15 @@ interface Opened {
   readonly look: Look | null;
 }
 
-/** Of a file that is only looked at: its plain bytes come out of a pipe where that can be made. */
-async function openLookedAt(filters: readonly Filter[], context: FlowContext): Promise<Opened> {
+/**
+ * Of a file that is looked at, and taken by `to` where there is one: its plain bytes come out of a
+ * pipe where that can be made.
+ */
+async function openLookedAt(
+  filters: readonly Filter[],
+  context: FlowContext,
+  to: Writable | undefined,
+): Promise<Opened> {
   const { temporaryDir } = context;
   const wantsPipe = temporaryDir !== undefined && filters.length > 0;
   const pipe = wantsPipe ? await makePipe(temporaryDir, context) : null;
@@ -309,15 +321,36 @@ async function openLookedAt(filters: readonly Filter[], context: FlowContext): P
   let isTaken = false;
   try {
     const stages = await openStages(filters, 'backward', context, { into: pipe.write });
+    const last = stages.at(-1);
     // A stream of this process does not write into a pipe.
-    isTaken = stages.at(-1)?.kind === 'child';
-    const look: Look = (see, signal) => drain({ pipe: pipe.read, see, signal });
-    return { stages, look: isTaken ? look : null };
+    if (last?.kind !== 'child') return { stages, look: null };
+    isTaken = true;
+    const { read } = pipe;
+    const look: Look = (see, signal) =>
+      to === undefined
+        ? drain({ pipe: read, see, signal })
+        : carryTo(to, last.child, { pipe: read, observers: [{ update: see }], signal });
+    return { stages, look };
   } finally {
     if (!isTaken) {
       closeSync(pipe.read);
       closeSync(pipe.write);
     }
+  }
+}
+
+/** What the program that fails says counts more than what its reader makes of the cut end. */
+async function carryTo(
+  to: Writable,
+  child: DataChild,
+  input: Omit<CarryInput, 'to'>,
+): Promise<void> {
+  try {
+    await carry({ ...input, to });
+  } catch (error) {
+    if (!to.writableEnded) throw error;
+    const exit = await child.exited;
+    throw exit.status === 0 ? error : childFailure(child, exit);
   }
 }
 
@@ -334,10 +367,10 @@ async function openUnpacked(
   return { stages, look: (see, signal) => followFile(file, exited, see, signal) };
 }
 
-async function openReadBack({ filters, context, file, sinks }: ReadBackInput): Promise<Opened> {
+async function openReadBack({ filters, context, file, sinks, to }: ReadBackInput): Promise<Opened> {
   const mirrors = filters.map(filterFor).toReversed();
   if (file !== undefined) return openUnpacked(mirrors, context, file);
-  if (sinks === undefined || sinks.length === 0) return openLookedAt(mirrors, context);
+  if (sinks === undefined || sinks.length === 0) return openLookedAt(mirrors, context, to);
   return { stages: await openStages(mirrors, 'backward', context), look: null };
 }
 
@@ -348,10 +381,13 @@ async function openReadBack({ filters, context, file, sinks }: ReadBackInput): P
  * @throws HoldfastError DAMAGED when a filter cannot make sense of the bytes; what a sink throws
  */
 export async function readBack(input: ReadBackInput): Promise<Measurements> {
-  const { context, file, sinks = [] } = input;
+  const { context, file, to, sinks = [] } = input;
   const { stages, look } = await openReadBack(input);
-  const isWritten = file === undefined || look !== null;
-  const own: Sink[] = isWritten ? [] : [(body) => pipeline(body, file.createWriteStream())];
+  const own: Sink[] = [];
+  if (look === null && to !== undefined) own.push((body) => pipeline(body, to));
+  if (look === null && file !== undefined) {
+    own.push((body) => pipeline(body, file.createWriteStream()));
+  }
   const plain = createMeasure();
   const stored = createMeasure();
   try {

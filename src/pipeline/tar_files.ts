@@ -14,7 +14,7 @@ import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { pathBytes } from '../core/server_manifest.ts';
 import { joinBytes } from '../process/file_tree.ts';
 import type { Observer } from './measure.ts';
-import { createTarReader, type TarStart, type TarTaker } from './tar_reader.ts';
+import { createTarReader, requireInside, type TarStart, type TarTaker } from './tar_reader.ts';
 
 export interface TarFilesOptions {
   /** Exists. */
@@ -36,14 +36,6 @@ export interface TarFiles extends Observer {
 }
 
 const damaged = (why: string) => new HoldfastError('DAMAGED', why);
-
-/** Nothing in an archive is written outside of the folder. */
-function requireInside(path: string): void {
-  const isInside = !path.startsWith('/') && !path.split('/').some((part) => part === '..');
-  if (!isInside || path === '') {
-    throw damaged(`the archive has a member that leads out: ${JSON.stringify(path)}`);
-  }
-}
 
 class WritingTarFiles implements TarFiles {
   readonly #options: TarFilesOptions;

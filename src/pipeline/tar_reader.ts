@@ -315,3 +315,16 @@ class StreamingTarReader implements TarReader {
 export function createTarReader(options: TarReaderOptions): TarReader {
   return new StreamingTarReader(options);
 }
+
+/**
+ * Nothing in an archive is written outside of the folder that it is unpacked into.
+ *
+ * @param path of a member
+ * @throws HoldfastError DAMAGED
+ */
+export function requireInside(path: string): void {
+  const isOutside = path === '' || path.startsWith('/') || path.split('/').includes('..');
+  if (!isOutside) return;
+  const name = JSON.stringify(path);
+  throw new HoldfastError('DAMAGED', `the archive has a member that leads out: ${name}`);
+}

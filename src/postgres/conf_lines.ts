@@ -7,8 +7,11 @@ export interface ConfLine {
   readonly value: string;
 }
 
-const pattern =
-  /^\s*([A-Za-z_][\w$]*(?:\.[A-Za-z_][\w$]*)*)(?:\s*=\s*|\s+|(?='))('(?:[^'\\]|\\.|'')*'|[^\s#'=]+)/;
+const namePattern = String.raw`[A-Za-z_][\w$]*`;
+const pattern = new RegExp(
+  String.raw`^\s*(${namePattern}(?:\.${namePattern})*)(?:\s*=\s*|\s+|(?='))` +
+    String.raw`('(?:[^'\\]|\\.|'')*'|[^\s#'=]+)`,
+);
 const escapes: Readonly<Record<string, string>> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' };
 
 function unquote(word: string): string {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError } from '../core/errors.ts';
 import { shellQuote } from '../core/quote.ts';
+import { freeBytesAt } from '../process/file_facts.ts';
 import { runChecked, runCommand } from '../process/run.ts';
 import {
   RecoveryLog,
@@ -76,12 +77,25 @@ function excerpt({ telling, last }: RecoveryWords): string {
   return (why.length > 0 ? why : last).slice(-6).join('; ').slice(-logBytesShown);
 }
 
-/** Why a server has ended, as what it is: a segment that is not whole, a disk that is full. */
-export function recoveryFailure(text: string, words: RecoveryWords, pgdata: string): HoldfastError {
+/** A segment has to find room: with less, that a fetched one is not there is the disk's fault. */
+const roomBytesMin = 64 * 1024 * 1024;
+
+/**
+ * Why a server has ended, as what it is: a segment that is not whole, a disk that is full.
+ *
+ * @param freeBytes in the data directory; `null` where nobody can tell
+ */
+export function recoveryFailure(
+  text: string,
+  words: RecoveryWords,
+  pgdata: string,
+  freeBytes: number | null,
+): HoldfastError {
   const said = excerpt(words);
   const whole = `${text}${said === '' ? '' : `: ${said}`}`;
   const again = `cd ${shellQuote(pgdata)} && pg_ctl --pgdata . start`;
-  if (/No space left on device|Disk quota exceeded/.test(said)) {
+  const isFull = freeBytes !== null && freeBytes < roomBytesMin && /wal_fetch: /.test(said);
+  if (isFull || /No space left on device|Disk quota exceeded/.test(said)) {
     return new HoldfastError('NO_SPACE', whole, {
       hint: `Free space there; the recovery goes on with: ${again}`,
     });
@@ -131,7 +145,12 @@ async function start(cluster: RestoredCluster, port: number): Promise<void> {
   const log = new RecoveryLog(join(pgdata, recoveryLogName));
   await log.read();
   await log.close();
-  throw recoveryFailure(`the server did not start (${result.stderr.trim()})`, log, pgdata);
+  throw recoveryFailure(
+    `the server did not start (${result.stderr.trim()})`,
+    log,
+    pgdata,
+    await freeBytesAt(pgdata),
+  );
 }
 
 /** Whether a server runs on the folder: pg_ctl says 3 where none does. */
@@ -181,7 +200,8 @@ async function waitForProduction(
     const isSuspect = log.says(/ (?:FATAL|PANIC): |database system is shut down/);
     if ((isSuspect || look % looksPerQuestion === 0) && !(await isRunning(cluster))) {
       await log.read();
-      throw recoveryFailure('the recovery failed', log, cluster.pgdata);
+      const { pgdata } = cluster;
+      throw recoveryFailure('the recovery failed', log, pgdata, await freeBytesAt(pgdata));
     }
     await sleep(pollMs, undefined, { signal: cluster.signal });
   }

@@ -24,8 +24,13 @@ export function readRecoveryLog(log: string): RecoveryReport {
 }
 
 /** Lines that count later; all others are too many to be kept. */
-const telling =
-  /redo done at|last completed transaction|selected new timeline|ready to accept connections|shut down|\b(?:FATAL|PANIC|HINT|wal_fetch):? /;
+const telling = new RegExp(
+  [
+    'redo done at|last completed transaction|selected new timeline',
+    'ready to accept connections|shut down',
+    '\\b(?:FATAL|PANIC|HINT|wal_fetch):? ',
+  ].join('|'),
+);
 const restored = /restored log file "([0-9A-F]{24})" from archive/;
 const keptLinesMax = 200;
 const lastLinesMax = 6;

@@ -11,7 +11,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { restoringName } from '../../src/core/names.ts';
 import { startTestCluster, type TestCluster, testEnvironment } from '../support/cluster.ts';
 import type { CommandName, Outcome } from '../support/command.ts';
-import { projectDir, readText } from '../support/source_tree.ts';
+import { readRunbook } from '../support/runbook.ts';
+import { projectDir } from '../support/source_tree.ts';
 import {
   flipped,
   jsonOf,
@@ -27,23 +28,7 @@ let cluster: TestCluster;
 let bench: Workbench;
 let first: TakenBackup;
 
-/** The lines of the sh blocks under each heading, blocks apart. */
-const blocks = new Map<string, string[][]>();
-for (const part of readText('docs/runbook.md').split(/^## /m)) {
-  const [title = ''] = part.split('\n');
-  const found = [...part.matchAll(/^```sh\n([\s\S]*?)^```$/gm)];
-  blocks.set(
-    title,
-    found.map((match) => (match[1] ?? '').trim().split('\n')),
-  );
-}
-
-function blocksOf(title: string): string[][] {
-  const found = blocks.get(title);
-  if (found === undefined) throw new Error(`the runbook has no section ${title}`);
-  blocks.delete(title);
-  return found;
-}
+const runbook = readRunbook('docs/runbook.md');
 
 /** Types one block on a machine: a cluster and a repository. Ends at the first line that fails. */
 async function typeLines(
@@ -86,7 +71,7 @@ async function follow(
   machine?: { bench: Workbench; label?: string },
 ): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
-  for (const lines of blocksOf(title)) {
+  for (const lines of runbook.take(title)) {
     const outcome = await typeLines(lines, machine);
     expect(outcome.status, `${lines.join('\n')}\n${outcome.stderr}`).toBe(0);
     outcomes.push(outcome);
@@ -173,7 +158,7 @@ describe('the runbook', () => {
 
   it('does without the space, and brings the safety backup back', async () => {
     await cluster.sql('DELETE FROM public.orders WHERE id > 20', 'mastertrade');
-    const [inPlace, back] = blocksOf('Without the space');
+    const [inPlace, back] = runbook.take('Without the space');
     const replaced = await typeLines(inPlace ?? []);
     expect(replaced.status, replaced.stderr).toBe(0);
     expect(await orders()).toBe('1000 rows');
@@ -205,7 +190,7 @@ describe('the runbook', () => {
     const machine = await startTestCluster();
     const other = await openWorkbench(machine);
     try {
-      const [bootstrap, copy, restore] = blocksOf('Restore onto a new machine');
+      const [bootstrap, copy, restore] = runbook.take('Restore onto a new machine');
       // test/container/quickstart.test.ts runs the first on a bare machine; the folder with its
       // owner takes root, and .env would be this checkout's.
       expect(bootstrap).toEqual(['cd /opt/holdfast && sh scripts/bootstrap.sh --postgres']);
@@ -237,7 +222,7 @@ describe('the runbook', () => {
     const [{ label, folder } = { label: '', folder: '' }] = taken;
     const dump = join(bench.repository, folder, 'database.dump.zst');
     await writeFile(dump, flipped(await readFile(dump)));
-    const [lines = []] = blocksOf('When every backup is damaged');
+    const [lines = []] = runbook.take('When every backup is damaged');
     const verified = await typeLines(lines.slice(0, 1));
     expect(verified.status).toBe(4);
     expect(verified.stdout + verified.stderr).toContain(label);
@@ -248,7 +233,6 @@ describe('the runbook', () => {
   });
 
   it('was typed whole: no section is left out', () => {
-    const untyped = [...blocks].filter(([, lines]) => lines.length > 0).map(([title]) => title);
-    expect(untyped.map((title) => title.trim())).toEqual(['# The worst day']);
+    expect(runbook.left()).toEqual(['# The worst day']);
   });
 });

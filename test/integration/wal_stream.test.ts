@@ -1,9 +1,10 @@
 /** scripts/wal_stream.ts: what is written arrives at once, and comes back at a restore. */
 
 import { createHash } from 'node:crypto';
-import { readdir, readFile } from 'node:fs/promises';
+import { chown, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { identityOf, processState } from '../../src/process/identity.ts';
 import type { DataChild } from '../../src/process/stream.ts';
 import { until } from '../support/fault.ts';
 import { type Restorers, startRestorers } from '../support/restorers.ts';
@@ -122,17 +123,17 @@ describe('a stream', () => {
       await bench.received();
       process.kill(await bench.receiverPid(), 'SIGKILL');
       await bench.received();
-      const orphan = await bench.receiverPid();
+      const orphan = identityOf(await bench.receiverPid());
       process.kill(stream.pid ?? 0, 'SIGKILL');
       await stream.exited;
       // It is left running, and the next run ends it.
-      expect(process.kill(orphan, 0)).toBe(true);
+      expect(processState(orphan)).toBe('alive');
       stream = bench.startStream();
       await until('another pg_receivewal', async () =>
-        (await bench.receiverPid()) === orphan ? null : true,
+        (await bench.receiverPid()) === orphan.pid ? null : true,
       );
       await bench.received();
-      expect(() => process.kill(orphan, 0)).toThrow('ESRCH');
+      expect(processState(orphan)).toBe('dead');
       await bench.cluster.kill9();
       await bench.cluster.restart();
       await bench.received();
@@ -185,5 +186,38 @@ describe('a stream', () => {
     expect(jsonOf(once)).toMatchObject({ failures: 0, warnings: [] });
     const verified = await bench.runOwned('verify_backups', ['--wal', '--json']);
     expect(verified.status, verified.stderr).toBe(0);
+  }, 300_000);
+
+  it('follows a promotion, and brings back the end of the old timeline too', async () => {
+    const { cluster } = bench;
+    stream = bench.startStream();
+    const before = await mark();
+    await bench.received();
+    const signal = join(cluster.dataDirectory, 'standby.signal');
+    await writeFile(signal, '');
+    if (cluster.osUser !== null) await chown(signal, cluster.osUser.uid, cluster.osUser.gid);
+    await cluster.restart();
+    await cluster.sql('SELECT pg_promote()');
+    const after = await mark();
+    await bench.received();
+    const isArchived = async () =>
+      (await archived()).some((name) => name.endsWith('.partial.zst')) || null;
+    await until('the unfinished segment of the old timeline', isArchived, 120_000);
+    const ended = await bench.endStream(stream);
+    expect(ended.status, ended.stderr).toBe(0);
+    const { timelines } = await bench.listWal();
+    const newest = timelines.find(({ timeline }) => timeline === 2);
+    expect(newest).toMatchObject({ origin: 'branch', gaps: [] });
+    expect(String(newest?.ranges.at(-1)?.last_commit?.xid)).toBe(after);
+    const lastOf = (flags: string[]) =>
+      restorers.recover(
+        flags,
+        async ({ rows }) => (await rows('SELECT max(id) FROM marker'))[0]?.max,
+      );
+    expect(await lastOf(['--target-timeline', '1', '--target-xid', before])).toBe(count - 1);
+    expect(await lastOf([])).toBe(count);
+    // What the archiver has of it alone is enough.
+    await rm(bench.stream, { recursive: true });
+    expect(await lastOf(['--target-timeline', '1', '--target-xid', before])).toBe(count - 1);
   }, 300_000);
 });

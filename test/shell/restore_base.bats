@@ -78,6 +78,24 @@ assert_refused() {
   [ "$(stat -c %a "$pgdata")" = 700 ]
 }
 
+@test "nothing that the original had decides the recovery, or leads to its own files" {
+  make_backup
+  printf "recovery_target_xid = '5'\n" >"$scratch/tree/postgresql.auto.conf"
+  printf "%s\n" "data_directory = '/original'" "hba_file='/etc/pg_hba.conf'" 'port = 1' \
+    >"$scratch/tree/postgresql.conf"
+  tar -C "$scratch/tree" -cf - . | zstd --quiet --force -o "$backup/base.tar.zst"
+  sign
+  chmod -R a+rX "$scratch"
+  restore "$pgdata"
+  [ "$status" -eq 0 ]
+  for setting in recovery_target_xid primary_conninfo synchronous_standby_names restore_command \
+    promote_trigger_file; do
+    [ "$(grep "^$setting " "$pgdata/postgresql.auto.conf" | tail -n 1)" = "$setting = ''" ]
+  done
+  [ "$(grep -v '^#' "$pgdata/postgresql.conf")" = 'port = 1' ]
+  [ -f "$pgdata/pg_hba.conf" ]
+}
+
 @test "a folder that is not empty is not touched" {
   make_backup
   mkdir "$pgdata"

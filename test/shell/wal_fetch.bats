@@ -194,6 +194,30 @@ is_spooled() { [ "$(spooled)" = "$1 " ]; }
   assert_given_up 'a gap'
 }
 
+@test "what is wrong behind the last segment that is needed is the end of the WAL" {
+  store "$first"
+  store "$second"
+  head -c 500 "$archive/00000001/$second.zst" >"$place/cut"
+  mv "$place/cut" "$archive/00000001/$second.zst"
+  fetch "$first" "$target" '' "$first"
+  assert_fetched "$first"
+  fetch "$second" "$target" '' "$first"
+  assert_absent
+  fetch "$second" "$target" '' "$second"
+  assert_given_up damaged
+  # Also of another timeline, and a gap.
+  store "$third"
+  rm "$archive/00000001/$second.zst"
+  fetch "$second" "$target" '' "00000007${first#????????}"
+  assert_absent
+  fetch "$second" "$target" '' "$second"
+  assert_given_up 'a gap'
+  fetch "$third" "$target" '' "$first"
+  assert_fetched "$third"
+  fetch "$first" "$target" '' "$first.partial"
+  assert_given_up 'not a name'
+}
+
 @test "nonsense is never taken for an answer" {
   local name
   fetch
@@ -338,4 +362,62 @@ is_spooled() { [ "$(spooled)" = "$1 " ]; }
 @test "rendered it is clean under shellcheck, whatever stands in the values" {
   command -v shellcheck >/dev/null || return 0
   shellcheck "$hook"
+}
+
+# stream NAME FILE: what pg_receivewal has written
+stream() {
+  mkdir -p "$place/stream"
+  make_segment "$place/$1" "$1"
+  cp "$place/$1" "$place/stream/$2"
+}
+
+@test "a segment that is complete in the stream is taken from there, and from the archive if it has it" {
+  stream "$first" "$first"
+  fetch "$first" "$target"
+  assert_fetched "$first"
+  store "$first"
+  printf x >"$place/stream/$first"
+  fetch "$first" "$target"
+  assert_fetched "$first"
+}
+
+@test "an unfinished segment is taken only by a recovery that was told to end with it" {
+  stream "$second" "$second.partial"
+  store "$first"
+  fetch "$second" "$target"
+  assert_absent
+  fetch "$first" "$target" "stream/$second.partial"
+  assert_fetched "$first"
+  fetch "$second" "$target" "stream/$second.partial"
+  assert_fetched "$second"
+  fetch "$third" "$target" "stream/$second.partial"
+  assert_absent
+}
+
+@test "an unfinished segment that was completed meanwhile is taken as it is now" {
+  stream "$second" "$second"
+  fetch "$second" "$target" "stream/$second.partial"
+  assert_fetched "$second"
+  rm "$place/stream/$second"
+  store "$second"
+  fetch "$second" "$target" "stream/$second.partial"
+  assert_fetched "$second"
+}
+
+@test "the unfinished segment of an ended timeline is taken out of the archive" {
+  stream "$second" "$second.partial"
+  mkdir -p "$archive/00000001"
+  zstd --quiet -1 "$place/$second" -o "$archive/00000001/$second.partial.zst"
+  rm "$place/stream/$second.partial"
+  fetch "$second" "$target" "wal/00000001/$second.partial.zst"
+  assert_fetched "$second"
+}
+
+@test "a file of the stream that is not that segment ends the recovery in order" {
+  stream "$third" "$second.partial"
+  fetch "$second" "$target" "stream/$second.partial"
+  assert_given_up damaged
+  : >"$place/stream/$second.partial"
+  fetch "$second" "$target" "stream/$second.partial"
+  assert_given_up damaged
 }

@@ -14,6 +14,7 @@ import { restoreBackup } from '../../src/cli/restore_backup_command.ts';
 import { restorePitrCommand } from '../../src/cli/restore_pitr_command.ts';
 import { setupArchiving } from '../../src/cli/setup_archiving_command.ts';
 import { verifyBackups } from '../../src/cli/verify_backups_command.ts';
+import { walShip } from '../../src/cli/wal_ship_command.ts';
 import { walStream } from '../../src/cli/wal_stream_command.ts';
 import { type DataChild, startChild } from '../../src/process/stream.ts';
 
@@ -27,6 +28,7 @@ const commands = {
   restore_pitr: restorePitrCommand,
   setup_archiving: setupArchiving,
   verify_backups: verifyBackups,
+  wal_ship: walShip,
   wal_stream: walStream,
 } as const satisfies Record<string, Command>;
 

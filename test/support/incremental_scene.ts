@@ -31,7 +31,6 @@ export interface BaseWish {
 
 export interface IncrementalScene {
   readonly repository: Repository;
-  /** A Wednesday, whatever the clock of this machine says. */
   readonly now: Date;
   context(at?: Date): RepositoryContext;
   /** Writes a base backup that began so many days before `now`. @returns its label */
@@ -128,9 +127,10 @@ function manifestOf(label: string, startedAt: Date, wish: BaseWish): BaseManifes
   };
 }
 
-/** Opens a scene in a private folder. */
-export async function openIncrementalScene(): Promise<IncrementalScene> {
-  const now = new Date('2031-05-14T12:00:00.000Z');
+/** Opens a scene in a private folder. @param now a Wednesday unless told */
+export async function openIncrementalScene(
+  now = new Date('2031-05-14T12:00:00.000Z'),
+): Promise<IncrementalScene> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-incremental-'));
   const repository = await openRepository(join(folder, 'repository'), { create: true, now });
   const { storage, root } = repository;

@@ -1,11 +1,11 @@
 /** A server whose WAL is streamed into a repository that is its own user's. */
 
-import { readFile } from 'node:fs/promises';
+import { chown, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { slotNameFor } from '../../src/core/stream_slot.ts';
 import type { DataChild } from '../../src/process/stream.ts';
 import { type ArchivingBench, openArchivingBench } from './archiving_bench.ts';
-import { type CommandName, type Outcome, outcomeOf, spawnCommand } from './command.ts';
+import { type CommandName, type Outcome, outcomeOf, runCommand, spawnCommand } from './command.ts';
 import { until } from './fault.ts';
 import { jsonOf } from './workbench.ts';
 
@@ -70,9 +70,16 @@ export interface StreamBench extends ArchivingBench {
 const clusterName = 'main cluster';
 const encoded = 'main%20cluster';
 
-/** Opens one, with small segments. @param settings lines of postgresql.conf */
+/**
+ * Opens one, with small segments.
+ *
+ * @param settings lines of postgresql.conf
+ * @param isOurs the repository is this process's own user's: commands run in this process, and no
+ *   restored server can read it
+ */
 export async function openStreamBench(
   settings: Readonly<Record<string, string>> = {},
+  isOurs = false,
 ): Promise<StreamBench> {
   const bench = await openArchivingBench(
     { wal_level: 'replica', max_slot_wal_keep_size: '1GB', ...settings },
@@ -80,6 +87,8 @@ export async function openStreamBench(
   );
   const { cluster, repository, environment } = bench;
   const slot = slotNameFor(clusterName);
+  const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+  if (isOurs) await chown(repository, uid, gid);
   const started = new Set<DataChild>();
 
   async function runOwned(
@@ -87,7 +96,10 @@ export async function openStreamBench(
     argv: readonly string[],
     more: Readonly<Record<string, string>> = {},
   ): Promise<Outcome> {
-    return outcomeOf(spawnCommand(name, argv, { environment: { ...environment, ...more } }));
+    const options = { environment: { ...environment, ...more } };
+    if (isOurs || cluster.osUser === null) return runCommand(name, argv, options);
+    // Root becomes the repository's owner, for good: in a process of its own.
+    return outcomeOf(spawnCommand(name, argv, options));
   }
 
   return {

@@ -4,15 +4,25 @@ import fc from 'fast-check';
 import { type BaseKind, compactTime } from '../../src/core/label.ts';
 import { formatLsn, type Lsn, segmentName } from '../../src/core/lsn.ts';
 import type { RecoveryBase } from '../../src/core/recovery.ts';
-import type { CatalogedBase } from '../../src/core/retained_base.ts';
+import {
+  type CatalogedBase,
+  type RetainedBase,
+  retainedBase,
+} from '../../src/core/retained_base.ts';
 import type { Ancestor } from '../../src/core/timeline.ts';
 import { createIndexBuilder, type WalIndex } from '../../src/core/wal_index.ts';
 import { type ArchiveListing, sortArchive } from '../../src/core/wal_listing.ts';
+import {
+  type IncrementalPlan,
+  type IncrementalScene,
+  planIncremental,
+  timesNeeded,
+} from '../../src/core/wal_retention.ts';
 
 export const segmentBytes = 1024 * 1024;
 const hourMs = 3_600_000;
 const begin = Date.UTC(2026, 8, 1);
-export const systemIdentifier = '7423456789012345678';
+const systemIdentifier = '7423456789012345678';
 
 type Health = 'good' | 'usable' | 'damaged' | 'unreadable';
 
@@ -272,4 +282,63 @@ export function live({ events, lostHistory, idleHours }: HistoryShape): WalHisto
     indexes: new Map([...world.files.values()].map((file) => [file.name, indexOf(file)])),
     now: new Date(world.time + idleHours * hourMs),
   };
+}
+
+/** How long things are kept. */
+export const policies = fc.record({
+  windowDays: fc.integer({ min: 1, max: 14 }),
+  weekly: fc.record({
+    days: fc.integer({ min: 7, max: 28 }),
+    count: fc.integer({ min: 1, max: 3 }),
+  }),
+  monthly: fc.record({
+    days: fc.integer({ min: 31, max: 62 }),
+    count: fc.integer({ min: 1, max: 2 }),
+  }),
+});
+export type PolicyShape = typeof policies extends fc.Arbitrary<infer Value> ? Value : never;
+
+/** What a plan is made from: of the archive only the times that it says it needs. */
+export function sceneOf(history: WalHistory, policy: PolicyShape): IncrementalScene<RetainedBase> {
+  const { bases, listing, now } = history;
+  const retained = bases.map((base) => retainedBase(base, null));
+  const needed = timesNeeded(retained, listing);
+  const times = new Map(
+    needed.flatMap((name) => {
+      const time = history.times.get(name);
+      return time === undefined ? [] : [[name, time] as const];
+    }),
+  );
+  const scene = { bases: retained, listing, times, policy, now };
+  return { ...scene, claimedBy: systemIdentifier, streaming: new Set(), isTimed: false };
+}
+
+/** What a prune would do. */
+export function planOf(history: WalHistory, policy: PolicyShape): IncrementalPlan {
+  return planIncremental(sceneOf(history, policy));
+}
+
+/** Files of the WAL that go. */
+export const removedNames = ({ wal }: IncrementalPlan) =>
+  wal.filter(({ action }) => action === 'remove').flatMap(({ names }) => names);
+/** Base backups that go. */
+export const removedLabels = ({ bases }: IncrementalPlan) =>
+  bases.filter(({ action }) => action === 'remove').map(({ base }) => base.label);
+
+/** What is left when so many removals were carried out, in their order. */
+export function carriedOut(
+  history: WalHistory,
+  plan: IncrementalPlan,
+  steps = Number.MAX_SAFE_INTEGER,
+) {
+  const order = [...removedLabels(plan), ...removedNames(plan)];
+  const gone = new Set(order.slice(0, steps));
+  const ancestors = new Map(
+    history.listing.histories.flatMap(({ timeline, ancestors: lines }) =>
+      lines === null ? [] : [[timeline, lines] as const],
+    ),
+  );
+  const names = history.listing.segments.map(({ name }) => name).filter((name) => !gone.has(name));
+  const bases = history.bases.filter(({ label }) => !gone.has(label));
+  return { ...history, bases, listing: listingOf(names, ancestors) };
 }

@@ -48,7 +48,7 @@ function decide(bases: readonly RetainedBase[], policy = incrementalPolicy(setti
   );
   const tree = walTree(listingOf(names.toReversed(), new Map()));
   const ends = [{ timeline: 1, files: names.slice(0, 1) }];
-  return decideBases(bases, { tree, times, policy, now, ends, nameOf });
+  return decideBases(bases, { tree, times, policy, now, ends, nameOf, streaming: new Set() });
 }
 
 const told = (bases: readonly RetainedBase[]) =>

@@ -11,68 +11,20 @@ import { retainedBase } from '../../../src/core/retained_base.ts';
 import type { ArchiveListing } from '../../../src/core/wal_listing.ts';
 import { segmentsOfRun, walTree } from '../../../src/core/wal_ranges.ts';
 import {
-  type IncrementalPlan,
-  planIncremental,
-  timesNeeded,
-} from '../../../src/core/wal_retention.ts';
-import {
+  carriedOut,
   type HistoryShape,
   histories,
-  listingOf,
   live,
+  type PolicyShape,
+  planOf,
+  policies,
+  removedLabels,
+  removedNames,
   segmentBytes,
-  systemIdentifier,
   type WalHistory,
 } from '../../support/wal_history.ts';
 
 const dayMs = 86_400_000;
-const policies = fc.record({
-  windowDays: fc.integer({ min: 1, max: 14 }),
-  weekly: fc.record({
-    days: fc.integer({ min: 7, max: 28 }),
-    count: fc.integer({ min: 1, max: 3 }),
-  }),
-  monthly: fc.record({
-    days: fc.integer({ min: 31, max: 62 }),
-    count: fc.integer({ min: 1, max: 2 }),
-  }),
-});
-type Policy = typeof policies extends fc.Arbitrary<infer Value> ? Value : never;
-
-function planOf(history: WalHistory, policy: Policy): IncrementalPlan {
-  const { bases, listing, now } = history;
-  const retained = bases.map((base) => retainedBase(base, null));
-  // Only what a plan says it needs to know.
-  const needed = timesNeeded(retained, listing);
-  const times = new Map(
-    needed.flatMap((name) => {
-      const time = history.times.get(name);
-      return time === undefined ? [] : [[name, time] as const];
-    }),
-  );
-  const scene = { bases: retained, listing, times, policy, now };
-  return planIncremental({ ...scene, claimedBy: systemIdentifier, isTimed: false });
-}
-
-const removedNames = ({ wal }: IncrementalPlan) =>
-  wal.filter(({ action }) => action === 'remove').flatMap(({ names }) => names);
-const removedLabels = ({ bases }: IncrementalPlan) =>
-  bases.filter(({ action }) => action === 'remove').map(({ base }) => base.label);
-
-/** What is left when so many removals were carried out, in their order. */
-function carriedOut(history: WalHistory, plan: IncrementalPlan, steps = Number.MAX_SAFE_INTEGER) {
-  const order = [...removedLabels(plan), ...removedNames(plan)];
-  const gone = new Set(order.slice(0, steps));
-  const ancestors = new Map(
-    history.listing.histories.flatMap(({ timeline, ancestors: lines }) =>
-      lines === null ? [] : [[timeline, lines] as const],
-    ),
-  );
-  const names = history.listing.segments.map(({ name }) => name).filter((name) => !gone.has(name));
-  const bases = history.bases.filter(({ label }) => !gone.has(label));
-  return { ...history, bases, listing: listingOf(names, ancestors) };
-}
-
 const isoOf = (time: number) => new Date(time).toISOString().replace('Z', '000Z');
 
 /** Every moment since then to which a recovery leads, on each timeline, by core/recovery.ts. */
@@ -127,9 +79,10 @@ function ownWal({ manifest }: WalHistory['bases'][number], { segments }: Archive
 
 const runs = { numRuns: 1000 };
 const shapes = fc.tuple(histories, policies);
-const sinceOf = ({ now }: WalHistory, { windowDays }: Policy) => now.getTime() - windowDays * dayMs;
+const sinceOf = ({ now }: WalHistory, { windowDays }: PolicyShape) =>
+  now.getTime() - windowDays * dayMs;
 
-function check(property: (history: WalHistory, policy: Policy, shape: HistoryShape) => void) {
+function check(property: (history: WalHistory, policy: PolicyShape, shape: HistoryShape) => void) {
   fc.assert(
     fc.property(shapes, ([shape, policy]) => property(live(shape), policy, shape)),
     runs,

@@ -13,6 +13,8 @@ import {
   pruneCluster,
 } from '../../../src/operations/prune_cluster.ts';
 import { planCluster } from '../../../src/operations/prune_cluster_plan.ts';
+import { listWal } from '../../../src/operations/wal_list.ts';
+import { verifyWal } from '../../../src/operations/wal_verify.ts';
 import {
   sceneCluster as cluster,
   type IncrementalScene,
@@ -185,6 +187,34 @@ describe('a prune of base backups and WAL', () => {
     const [range, ...more] = await ranges();
     expect(range).toMatch(/^keep 1-40: nobody knows which of several servers wrote it .*42/);
     expect(more).toEqual([]);
+  });
+});
+
+describe('what is left between the base backups of the tiers', () => {
+  it('is no gap to anyone, but what is lost is', async () => {
+    await weekly();
+    await pruned();
+    const [listed] = await listWal(scene.context(), cluster);
+    expect(listed?.timelines[0]).toMatchObject({
+      gaps: [],
+      ranges: [{ segments: 1 }, { segments: 1 }, { segments: 8 }],
+    });
+    const options = { deep: false, onBytes: () => undefined };
+    const verified = await verifyWal(scene.context(), cluster, options);
+    expect(verified.findings).toEqual([]);
+    await rm(at(`${walFolder(cluster)}/00000001/${nameOf(36)}.zst`));
+    const [torn] = await listWal(scene.context(), cluster);
+    expect(torn?.timelines[0]?.gaps).toMatchObject([{ first_segment: nameOf(36), segments: 1 }]);
+    expect((await verifyWal(scene.context(), cluster, options)).findings).toMatchObject([
+      { check: 'missing', message: 'is missing' },
+    ]);
+  });
+
+  it('was lost where no prune has been yet', async () => {
+    await weekly();
+    await rm(at(`${walFolder(cluster)}/00000001/${nameOf(10)}.zst`));
+    const [torn] = await listWal(scene.context(), cluster);
+    expect(torn?.timelines[0]?.gaps).toMatchObject([{ first_segment: nameOf(10) }]);
   });
 });
 

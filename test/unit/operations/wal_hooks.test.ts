@@ -68,6 +68,8 @@ describe('the hooks', () => {
     expect(hook).toBe('/it%p/hooks/main%20cluster/wal_push');
     expect(archiveCommand(hook)).toBe("'/it%%p/hooks/main%%20cluster/wal_push' %p %f || exit 1");
     expect(restoreCommand("/it's")).toBe("'/it'\\''s' %f %p");
+    expect(restoreCommand('/x', 'wal/a%')).toBe("'/x' %f %p 'wal/a%%'");
+    expect(restoreCommand('/x', null, 'A')).toBe("'/x' %f %p '' 'A'");
     expect(recoveryEndCommand('/h')).toBe("'/h' --end");
   });
 

@@ -30,10 +30,11 @@ describe('the log of a recovery', () => {
 });
 
 describe('a server that has ended', () => {
+  let freeBytes: number | null = null;
   const failureOf = (...lines: string[]) => {
     const log = new RecoveryLog('/nowhere');
     log.take(`${lines.join('\n')}\n`);
-    return recoveryFailure('the recovery failed', log, "/srv/it's");
+    return recoveryFailure('the recovery failed', log, "/srv/it's", freeBytes);
   };
 
   it('tells the segment that is damaged or missing, and how to go on', () => {
@@ -47,6 +48,11 @@ describe('a server that has ended', () => {
 
   it('tells a full disk, and anything else in its own words', () => {
     expect(failureOf('PANIC:  could not write: No space left on device').code).toBe('NO_SPACE');
+    freeBytes = 1000;
+    const fetch = 'wal_fetch: 00000001000000000000000A: x is damaged, or y cannot be written';
+    expect(failureOf(fetch, 'FATAL:  x').code).toBe('NO_SPACE');
+    freeBytes = 1e9;
+    expect(failureOf(fetch, 'FATAL:  x').code).toBe('DAMAGED');
     const error = failureOf('LOG:  nothing', 'FATAL:  something else');
     expect([error.code, error.message]).toEqual([
       'RESTORE_FAILED',

@@ -1,0 +1,69 @@
+/** Which of the files that wait to be archived are stored ahead of the server's call, and when. */
+
+const readySuffix = '.ready';
+const historyPattern = /^[0-9A-F]{8}\.history$/;
+
+/**
+ * The files that wait, in the order in which the archiver takes them (pgarch.c: history files
+ * first, then by name, which is the oldest first).
+ *
+ * @param statusNames the names in pg_wal/archive_status
+ */
+export function readyInOrder(statusNames: readonly string[]): string[] {
+  const names = statusNames.flatMap((name) =>
+    name.endsWith(readySuffix) ? [name.slice(0, -readySuffix.length)] : [],
+  );
+  return names.sort((a, b) => {
+    const [aIsHistory, bIsHistory] = [historyPattern.test(a), historyPattern.test(b)];
+    if (aIsHistory !== bIsHistory) return aIsHistory ? -1 : 1;
+    return a < b ? -1 : 1;
+  });
+}
+
+/** What is known when files are chosen. */
+export interface QueueState {
+  /** {@link readyInOrder} */
+  readonly ready: readonly string[];
+  /** Stored already: the server has only to call. */
+  readonly stored: ReadonlySet<string>;
+  /** Being stored now. */
+  readonly running: ReadonlySet<string>;
+  /** Not to be tried before these have rested. */
+  readonly resting: ReadonlySet<string>;
+  /** So many are stored at the same time. */
+  readonly jobs: number;
+  /** Only so many from the first one that waits on are looked at. */
+  readonly ahead: number;
+}
+
+/** The files to begin with now. */
+export function chooseNext(state: QueueState): string[] {
+  const { ready, stored, running, resting, jobs, ahead } = state;
+  const free = Math.max(0, jobs - running.size);
+  return ready
+    .slice(0, ahead)
+    .filter((name) => !stored.has(name) && !running.has(name) && !resting.has(name))
+    .slice(0, free);
+}
+
+const pauseMsMin = 1_000;
+const pauseMsMax = 60_000;
+
+/** How long to wait after so many failures without a success: twice as long each time. */
+export function pauseAfter(failures: number): number {
+  return Math.min(pauseMsMax, pauseMsMin * 2 ** Math.max(0, failures - 1));
+}
+
+/** What the index of an archive costs at most: a twentieth of the time. */
+const indexShare = 20;
+const indexPauseMsMin = 5_000;
+
+/** How long to leave the indexes alone after a run that took so long. */
+export function pauseAfterIndex(tookMs: number): number {
+  return Math.max(indexPauseMsMin, tookMs * indexShare);
+}
+
+/** How many files are stored at the same time unless told: one processor is the server's. */
+export function defaultJobs(processors: number): number {
+  return Math.min(4, Math.max(1, processors - 1));
+}
