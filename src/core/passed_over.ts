@@ -1,4 +1,4 @@
-/** Which base backups a recovery would have taken, had they not been damaged or lost a link. Pure. */
+/** Which base backups a recovery would have taken, were they and their chains whole. Pure. */
 
 import { type ChainLink, chainOf } from './base_chain.ts';
 

@@ -174,7 +174,7 @@ function round(seconds: number): number {
   return Math.round(seconds * 1000) / 1000;
 }
 
-/** Of an increment the files tell what has changed: the server tells how large the databases are. */
+/** Of an increment the files tell what has changed, and the server how large the databases are. */
 function clusterBytes(
   { cluster }: BasePreparation,
   { parent }: Begun,

@@ -23,7 +23,7 @@ export interface StoredBase {
 }
 
 /** A file that the manifest has to name. @throws HoldfastError MANIFEST_INVALID */
-export function fileOf({ label, manifest }: StoredBase, name: string): BaseManifestFile {
+function fileOf({ label, manifest }: StoredBase, name: string): BaseManifestFile {
   const file = manifest.files.find((each) => each.name === name);
   if (file !== undefined) return file;
   throw new HoldfastError('MANIFEST_INVALID', `the manifest of ${label} does not list ${name}`);

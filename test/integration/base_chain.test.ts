@@ -7,13 +7,8 @@ import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { asServerUser, copyBackup, startRestored, type TakenBase } from '../support/base_backup.ts';
-import {
-  type ChainPlan,
-  type ChainScene,
-  openChainScene,
-  spaceOf,
-  spawnRestore,
-} from '../support/chain_scene.ts';
+import { type ChainPlan, spaceOf } from '../support/chain_restores.ts';
+import { type ChainScene, openChainScene } from '../support/chain_scene.ts';
 import { until } from '../support/fault.ts';
 import { flipped, jsonOf } from '../support/workbench.ts';
 
@@ -236,7 +231,7 @@ describe('a chain that is broken', () => {
 describe('a restore that is killed while it puts them together', () => {
   it('leaves a folder that never looks whole', async () => {
     const pgdata = scene.newFolder();
-    const child = spawnRestore(scene, pgdata);
+    const child = scene.spawnRestore(pgdata);
     const begun = join(pgdata, scene.isIncremental ? 'holdfast_chain/3' : 'base');
     await until('its work', async () => (await stat(begun).catch(() => null)) ?? null, 60_000);
     process.kill(-(child.pid ?? 0), 'SIGKILL');
