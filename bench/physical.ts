@@ -120,7 +120,12 @@ function configuration(cluster: ScratchCluster, folder: string): string {
 async function openPgBackRest(scene: Scene, cluster: ScratchCluster, parent: string) {
   const { environment, signal } = scene;
   const program = await findProgram('pgbackrest', environment);
-  if (program === null) return null;
+  if (program === null) {
+    scene.tell(
+      'pgbackrest is not installed (Debian: apt-get install pgbackrest): its rows are left out',
+    );
+    return null;
+  }
   const { stdout } = await promisify(execFile)(program, ['version']);
   const folder = await makeServerFolder(cluster, join(parent, 'pgbackrest'));
   const config = join(folder, 'pgbackrest.conf');

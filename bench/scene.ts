@@ -20,6 +20,8 @@ export interface Scene {
   /** The environment of every program: libpq finds the server, nothing else is inherited. */
   readonly environment: Readonly<Record<string, string>>;
   readonly signal: AbortSignal;
+  /** Hears what is going on. */
+  readonly tell: (text: string) => void;
   /** One of our commands as words for a shell; it reads no configuration of this machine. */
   ours(command: string, ...args: readonly string[]): string;
   sql(database: string, ...statements: readonly string[]): Promise<void>;
@@ -63,6 +65,7 @@ export async function openScene(signal: AbortSignal, tell: (text: string) => voi
     cluster,
     folder,
     signal,
+    tell,
     environment: {
       ...config.environment,
       ...cluster.environment(),

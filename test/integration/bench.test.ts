@@ -1,14 +1,22 @@
 /** `npm run bench` on a database so small that it says nothing, but for whether it still works. */
 
 import { execFile } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { databaseStatements } from '../../bench/database.ts';
 import { childrenSeconds } from '../../bench/measure.ts';
-import { describeGroup, type GroupResult, median, rowsOf } from '../../bench/report.ts';
+import {
+  describeGroup,
+  type Goal,
+  type GroupResult,
+  goalRows,
+  markdownOf,
+  median,
+  rowsOf,
+} from '../../bench/report.ts';
 import { projectDir } from '../support/source_tree.ts';
 
 const run = promisify(execFile);
@@ -18,6 +26,8 @@ let folder: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'holdfast-bench-test-'));
+  // Where root runs this, the servers belong to another user.
+  await chmod(folder, 0o755);
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -64,6 +74,23 @@ describe('the numbers', () => {
   });
 });
 
+describe('what is aimed at', () => {
+  const aimed = (goals: readonly Goal[]) => goalRows({ ...group, goals });
+
+  it('is a part of what another one took', () => {
+    const goal = { contender: 'ours', of: 'the floor', key: 'wall', atMost: 1.1 } as const;
+    expect(aimed([goal])).toEqual([{ ...goal, measured: 1.5 }]);
+    expect(markdownOf({ ...group, goals: [goal] })).toMatch(
+      /^\| ours: of the floor \| 1\.10 \| 1\.50 \|$/m,
+    );
+  });
+
+  it('is not measured where the other one is missing', () => {
+    const goal = { contender: 'ours', of: 'pgbackrest', key: 'wall', atMost: 0.7 } as const;
+    expect(aimed([goal])).toEqual([{ ...goal, measured: null }]);
+  });
+});
+
 describe('the bench', () => {
   it(
     'measures side by side, leaves nothing behind, and writes down what it has found',
@@ -77,6 +104,23 @@ describe('the bench', () => {
       const titles = document.groups.map(({ title }: { title: string }) => title);
       expect(titles).toEqual(['List', 'Backup', 'Restore']);
       expect(await readdir(folder)).toEqual(['out.json']);
+    },
+    timeoutMs,
+  );
+
+  it(
+    'measures the physical side on servers of its own, with and without its peer',
+    async () => {
+      const [output, markdown] = [join(folder, 'physical.json'), join(folder, 'physical.md')];
+      const flags = ['--rounds', '1', '--scale', '0.001', '--output', output];
+      await bench(...flags, '--markdown', markdown, 'base', 'wal', 'replay');
+      const tables = await readFile(markdown, 'utf8');
+      expect(tables).toMatch(/^\| `backup_incremental\.ts --base now` \| \d+\.\d\d \| /m);
+      expect(tables).toMatch(/^\| `restore_pitr\.ts` \| \d+\.\d\d \| /m);
+      expect(tables).toMatch(/^\| `wal_push with wal_ship\.ts` \| .* \d+ MB \|$/m);
+      expect(tables).toMatch(/^\| `wal_fetch` \| \d+\.\d\d \| /m);
+      expect(tables).toMatch(/^\| wal_push: of zstd -1, fsync, rename, each \| 1\.10 \| \d/m);
+      expect((await readdir(folder)).sort()).toEqual(['out.json', 'physical.json', 'physical.md']);
     },
     timeoutMs,
   );
