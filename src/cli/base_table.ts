@@ -8,6 +8,7 @@ import { formatTable } from './table.ts';
 const header = ['base backup', 'cluster', 'state', 'age', 'stored', 'cluster size', 'from', 'took'];
 /** Only where there is a backup that needs another one. */
 const parentHeader = 'builds upon';
+const retentionHeader = 'retention';
 
 function stateOf({ state, check, details }: BaseFacts): string {
   if (state === 'damaged') return 'DAMAGED';
@@ -18,10 +19,15 @@ function stateOf({ state, check, details }: BaseFacts): string {
   return warnings === 0 ? word : `${word}, ${formatCount(warnings, 'warning')}`;
 }
 
+function retentionOf({ retention }: BaseFacts): string {
+  if (retention === null) return '';
+  return retention.action === 'keep' ? retention.reason : 'goes with the next prune';
+}
+
 function row(base: BaseFacts, now: Date, hasParents: boolean): string[] {
   const { details } = base;
   const front = [base.label, printable(base.cluster), stateOf(base)];
-  const end = hasParents ? [details?.parent ?? ''] : [];
+  const end = [...(hasParents ? [details?.parent ?? ''] : []), printable(retentionOf(base))];
   if (details === null) return [...front, '', '', '', '', '', ...end];
   return [
     ...front,
@@ -47,7 +53,7 @@ export function describeBases(list: BaseList, now: Date): string {
   );
   const hasParents = bases.some(({ details }) => details?.parent != null);
   const table = formatTable(
-    hasParents ? [...header, parentHeader] : header,
+    [...header, ...(hasParents ? [parentHeader] : []), retentionHeader],
     bases.map((base) => row(base, now, hasParents)),
   );
   return ['\n', table, ...problems, ...begun].join('');

@@ -6,11 +6,15 @@ import {
   baseFolder,
   listBaseBackups,
 } from '../catalog/base_catalog.ts';
-import { incrementalFolder } from '../catalog/wal_archive.ts';
+import { incrementalFolder, openWalArchive } from '../catalog/wal_archive.ts';
 import { chainOf } from '../core/base_chain.ts';
+import { toHoldfastError } from '../core/errors.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
 import { decodeComponent } from '../core/names.ts';
+import { retainedBase } from '../core/retained_base.ts';
+import { planIncremental } from '../core/wal_retention.ts';
 import type { RepositoryContext } from './context.ts';
+import { readIncrementalScene } from './incremental_scene.ts';
 
 /** One line of the list. Sizes in bytes, times ISO 8601 UTC, durations in seconds. */
 export interface BaseFacts {
@@ -22,6 +26,8 @@ export interface BaseFacts {
   /** Why it cannot be used. */
   readonly problem: string | null;
   readonly check: { readonly kind: string; readonly at: string } | null;
+  /** What the retention says of it now, and why; `null` where that cannot be told. */
+  readonly retention: { readonly action: 'keep' | 'remove'; readonly reason: string } | null;
   /** Of the manifest; `null` where it cannot be used. */
   readonly details: {
     readonly kind: 'base' | 'incr';
@@ -65,7 +71,10 @@ function problemOf(entry: BaseEntry, all: readonly BaseEntry[]): string | null {
   return broken === null ? null : `it needs ${broken}, which is missing or damaged`;
 }
 
-function factsOf(entry: BaseEntry, all: readonly BaseEntry[]): BaseFacts {
+/** By the folder of a base backup. */
+type Decisions = ReadonlyMap<string, NonNullable<BaseFacts['retention']>>;
+
+function factsOf(entry: BaseEntry, all: readonly BaseEntry[], decisions: Decisions): BaseFacts {
   const { label, cluster, folder, check, manifest } = entry;
   const problem = problemOf(entry, all);
   return {
@@ -75,6 +84,7 @@ function factsOf(entry: BaseEntry, all: readonly BaseEntry[]): BaseFacts {
     state: problem === null ? 'complete' : 'damaged',
     problem,
     check: check === null ? null : { kind: check.kind, at: check.at.toISOString() },
+    retention: decisions.get(folder) ?? null,
     details:
       manifest === null
         ? null
@@ -95,17 +105,45 @@ function factsOf(entry: BaseEntry, all: readonly BaseEntry[]): BaseFacts {
   };
 }
 
+/** What the retention of one cluster says, without a look at the files of base backups. */
+async function decideCluster(
+  context: RepositoryContext,
+  cluster: string,
+  entries: readonly BaseEntry[],
+): Promise<[string, NonNullable<BaseFacts['retention']>][]> {
+  try {
+    const archive = openWalArchive(context.repository.storage, cluster);
+    const found = { entries, listing: await archive.list() };
+    const scene = await readIncrementalScene(context, archive, found, (entry) => {
+      return { ...retainedBase(entry, null), folder: entry.folder };
+    });
+    const { bases } = planIncremental(scene);
+    return bases.map(({ base, action, reason }) => [base.folder, { action, reason }]);
+  } catch (error) {
+    // The list is about what there is, also where an archive cannot be read.
+    context.log.detail(`the retention cannot be told: ${toHoldfastError(error).message}`);
+    return [];
+  }
+}
+
 /**
  * Lists the base backups of a repository, and apart from them what is unfinished.
  *
  * @throws HoldfastError when the store cannot be read
  */
 export async function listBases(
-  { repository }: Pick<RepositoryContext, 'repository'>,
+  context: RepositoryContext,
   filter: BaseFilter = {},
 ): Promise<BaseList> {
-  const { storage } = repository;
+  const { storage } = context.repository;
   const entries = await listBaseBackups(storage, filter);
+  const decisions = new Map<string, NonNullable<BaseFacts['retention']>>();
+  for (const each of new Set(entries.map(({ cluster }) => cluster))) {
+    const own = entries.filter(({ cluster }) => cluster === each);
+    for (const [folder, said] of await decideCluster(context, each, own)) {
+      decisions.set(folder, said);
+    }
+  }
   const folders = await storage.unfinishedFolders(incrementalFolder);
   const unfinished = folders.flatMap(({ folder, modifiedAt }) => {
     const [, component = '', , label = ''] = folder.split('/');
@@ -115,7 +153,7 @@ export async function listBases(
     return [{ cluster, label, folder, modifiedAt: modifiedAt.toISOString() }];
   });
   return {
-    base_backups: entries.map((entry) => factsOf(entry, entries)),
+    base_backups: entries.map((entry) => factsOf(entry, entries, decisions)),
     unfinished_base_backups: unfinished,
   };
 }

@@ -2,6 +2,11 @@ import { readdir, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type RunOptions, runCommand } from '../../support/command.ts';
+import {
+  type IncrementalScene,
+  nameOf,
+  openIncrementalScene,
+} from '../../support/incremental_scene.ts';
 import { openRetentionScene, type RetentionScene } from '../../support/retention_scene.ts';
 
 let scene: RetentionScene;
@@ -132,5 +137,101 @@ describe('prune_backups.ts', () => {
     expect(wrong.stderr).toContain('"shop"');
     expect((await run(['shop', 'other'])).status).toBe(2);
     expect((await run(['--dry-run', '--cluster', 'none'])).stdout).toContain('no backups');
+  });
+});
+
+describe('prune_backups.ts, of base backups and WAL', () => {
+  let bases: IncrementalScene;
+  beforeEach(async () => {
+    bases = await openIncrementalScene(new Date());
+    await bases.wal(1, 60, 60, 1);
+    for (const age of [50, 9, 2]) await bases.base(age, { segment: 61 - age });
+  });
+  afterEach(() => bases.close());
+
+  const prune = (argv: readonly string[], options: RunOptions = {}) => {
+    const environment = {
+      BACKUP_DIR: bases.repository.root,
+      BACKUP_RETENTION_WEEKS: '1',
+      BACKUP_RETENTION_MONTHS: '1',
+    };
+    return runCommand('prune_backups', argv, { ...options, environment });
+  };
+
+  it('--dry-run names every base backup and every range of WAL, with the reason', async () => {
+    const { status, stdout, stderr } = await prune(['--dry-run']);
+    expect([status, stderr]).toEqual([0, '']);
+    const [old, anchor] = await bases.labels();
+    expect(stdout).toMatch(/^base backup +cluster +age +stored +plan +reason$/m);
+    expect(stdout).toMatch(new RegExp(`^${old} +.* remove +50 days old, and neither`, 'm'));
+    expect(stdout).toMatch(/ keep +the recovery window of timeline 1 begins behind it$/m);
+    expect(stdout).toMatch(/^WAL from +to +cluster +files +plan +reason$/m);
+    const range = (first: number, last: number) => `^${nameOf(first)} +${nameOf(last)} +`;
+    expect(stdout).toMatch(new RegExp(`${range(1, 51)}.* 51 +remove +nothing that stays`, 'm'));
+    const read = `recoveries from ${anchor} read it`;
+    expect(stdout).toMatch(new RegExp(`${range(52, 60)}.* 9 +keep +${read}`, 'm'));
+    const sum = /^1 of 3 base backups and 51 files of the WAL of .* to remove, \d/m;
+    expect(stdout).toMatch(sum);
+    expect(await bases.segments()).toHaveLength(60);
+  });
+
+  it('asks about them, removes them, and says the same as JSON', async () => {
+    const silent = await prune([]);
+    expect(silent.status).toBe(2);
+    const asked = await prune([], { typed: 'no' });
+    expect(asked.stderr).toMatch(/Remove 1 base backup and 51 files of WAL \(.+\) for good\?/);
+    expect(await bases.segments()).toHaveLength(60);
+    const done = await prune(['--yes', '--json']);
+    expect(done.status, done.stderr).toBe(0);
+    const result = JSON.parse(done.stdout);
+    expect(result).toMatchObject({
+      clusters: [
+        {
+          guards: [],
+          base_backups: [{ action: 'remove' }, { action: 'keep' }, { action: 'keep' }],
+          wal: [
+            { timeline: 1, first: nameOf(1), last: nameOf(51), files: 51, action: 'remove' },
+            { first: nameOf(52), last: nameOf(60), files: 9, action: 'keep' },
+          ],
+        },
+      ],
+      pruned_clusters: [{ wal_files: 51, skipped: [] }],
+    });
+    expect(result.pruned_clusters[0].freed_bytes).toBe(result.clusters[0].bytes_to_free);
+    expect(await bases.segments()).toHaveLength(9);
+    expect((await prune([])).stderr).toContain('nothing to remove');
+  });
+
+  it('are not meant by the name of a database, nor by that of another cluster', async () => {
+    const named = await prune(['--dry-run', '--json', '--cluster', 'other']);
+    expect(JSON.parse(named.stdout)).toMatchObject({ clusters: [] });
+    expect((await prune(['--yes', 'shop'])).status).toBe(5);
+    expect(await bases.segments()).toHaveLength(60);
+  });
+
+  it('are held back by a guard: status 3, and what to type', async () => {
+    await bases.base(-300, { segment: 60 });
+    const held = await prune(['--yes', '--json']);
+    expect(held.status).toBe(3);
+    expect(held.stderr).toMatch(/retention of the base backups and the WAL of .* is held back/);
+    expect(held.stderr).toContain('--cluster');
+    expect(JSON.parse(held.stdout)).toMatchObject({ error: { code: 'RETENTION_GUARD' } });
+    expect(await bases.segments()).toHaveLength(60);
+    expect((await prune(['--yes', '--force'])).status).toBe(0);
+    expect(await bases.segments()).toHaveLength(9);
+  });
+
+  it('are told with what keeps each by list_backups.ts', async () => {
+    const environment = { BACKUP_DIR: bases.repository.root };
+    const { stdout } = await runCommand('list_backups', [], { environment });
+    expect(stdout).toMatch(/ retention$/m);
+    expect(stdout).toMatch(/ the recovery window of timeline 1 begins behind it$/m);
+    const document = JSON.parse(
+      (await runCommand('list_backups', ['--json'], { environment })).stdout,
+    );
+    expect(document.base_backups.at(-1).retention).toEqual({
+      action: 'keep',
+      reason: 'the youngest good base backup of the cluster',
+    });
   });
 });
