@@ -35,9 +35,9 @@ import type { RepositoryContext } from './context.ts';
 const arrivalSeconds = 60;
 /** The archiver tries three times before it rests for a minute. */
 const failuresMax = 3;
-const pollMs = 200;
+const pollMs = 50;
 /** A configuration takes a moment to reach every process of the server. */
-const reloadPolls = 50;
+const reloadPolls = 200;
 
 /** What an installation is about to do. */
 export interface InstallPlan extends ArchivingPlan {
