@@ -23,8 +23,9 @@ export async function incrementalCommand(invocation: Invocation): Promise<Comman
   const result = await moveForward(context, { base });
   for (const message of result.warnings) context.log.warn(message);
   if (result.base !== null) {
-    const { label, bytes } = result.base;
-    context.log.step(`base backup ${label}: ${formatBytes(bytes)}`, { ...result.base });
+    const { label, bytes, parent } = result.base;
+    const upon = parent === null ? '' : `, builds upon ${parent}`;
+    context.log.step(`base backup ${label}: ${formatBytes(bytes)}${upon}`, { ...result.base });
   }
   const bases = await listBaseBackups(context.repository.storage, { cluster: result.cluster });
   const timeline = Number.parseInt(result.segment.slice(0, 8), 16);

@@ -1,6 +1,6 @@
 /** Whether a base backup is due, and which kind. */
 
-import { type ChainLink, isGood } from './base_chain.ts';
+import { type ChainLink, chainOf, isGood } from './base_chain.ts';
 
 const dayMs = 86_400_000;
 /** Clocks differ by seconds; a job of every day must not find yesterday's a moment too young. */
@@ -21,19 +21,24 @@ export interface DueRequest {
 }
 
 /**
+ * A damaged one, one that needs a damaged or missing one, and one dated in the future count for
+ * nothing. One with damaged pages is no base to rely on, but as long as the cluster itself is
+ * damaged the next one will have them too: it is tried once a day, not every hour.
+ *
  * @param bases of one cluster
- * @returns `null` when none is due. A damaged one, or one dated in the future, counts for nothing
+ * @returns `null` when none is due
  */
 export function dueBase(
   bases: readonly DueBase[],
   { now, days, hasSummaries }: DueRequest,
 ): 'full' | 'incremental' | null {
-  const agesMs = (isWhole: boolean) =>
-    bases
-      .filter((base) => isGood(base) && (!isWhole || base.manifest?.parent === null))
-      .map(({ manifest }) => now.getTime() - Date.parse(manifest?.started_at ?? ''))
-      .filter((ageMs) => ageMs > -slackMs);
-  if (!agesMs(true).some((ageMs) => ageMs < days * dayMs - slackMs)) return 'full';
-  if (!hasSummaries) return null;
-  return agesMs(false).some((ageMs) => ageMs < dayMs - slackMs) ? null : 'incremental';
+  const restorable = bases.filter(({ label }) => chainOf(bases, label).links !== null);
+  const isYoung = (days: number) => (base: DueBase) => {
+    const ageMs = now.getTime() - Date.parse(base.manifest?.started_at ?? '');
+    return ageMs > -slackMs && ageMs < days * dayMs - slackMs;
+  };
+  const ofToday = restorable.filter(isYoung(1));
+  const whole = restorable.filter((base) => isGood(base) && base.manifest?.parent === null);
+  if (!whole.some(isYoung(days))) return ofToday.every(isGood) ? 'full' : null;
+  return hasSummaries && ofToday.length === 0 ? 'incremental' : null;
 }

@@ -7,6 +7,7 @@ import { readdirSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { whileRemoving } from '../../src/catalog/in_use.ts';
 import {
   asServerUser,
   copyBackup,
@@ -231,6 +232,14 @@ describe('an incremental base backup', () => {
       return row?.count === count ? true : null;
     };
     await until('its bytes', () => streaming(1));
+    // Nothing but a lock says yet that the first one is needed: no prune may remove it.
+    const removal = whileRemoving(
+      join(bench.repository, 'state'),
+      first.manifest.label,
+      async () => 'removed',
+    );
+    if (isIncremental) await expect(removal).rejects.toMatchObject({ code: 'LOCKED' });
+    else await expect(removal).resolves.toBe('removed');
     send(victim.pid, 'SIGKILL');
     await victim.exited;
     await until('the end of pg_basebackup', () => streaming(0));

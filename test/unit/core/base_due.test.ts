@@ -40,4 +40,18 @@ describe('a base backup', () => {
     expect(decide([base(2), base(0.5, { parent: 'x2' })], true)).toBeNull();
     expect(decide([base(0.5)], true)).toBeNull();
   });
+
+  it('is due again where the one of today lacks what it builds upon', () => {
+    const orphan = base(0.5, { parent: 'x1' });
+    expect(decide([base(2), orphan], true)).toBe('incremental');
+    const hurt = base(1, { parent: 'x2', kind: 'damaged' });
+    expect(decide([base(2), hurt, orphan], true)).toBe('incremental');
+  });
+
+  it('is tried once a day while the cluster itself is damaged', () => {
+    expect(decide([base(8), base(0.5, { pages: ['base/1/2'] })])).toBeNull();
+    expect(decide([base(8), base(1, { pages: ['base/1/2'] })])).toBe('full');
+    const increment = base(0.5, { parent: 'x2', pages: ['base/1/2'] });
+    expect(decide([base(2), increment], true)).toBeNull();
+  });
 });
