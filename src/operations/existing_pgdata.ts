@@ -7,6 +7,7 @@
 import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { HoldfastError } from '../core/errors.ts';
+import { shellQuote } from '../core/quote.ts';
 import { controlValue } from '../postgres/recovery_settings.ts';
 import { errorNumber } from '../process/durable.ts';
 import { ownIdentity, processState } from '../process/identity.ts';
@@ -48,6 +49,7 @@ function isAlive(pid: number): boolean {
  */
 async function requireStopped(folder: string, state: string | null): Promise<void> {
   const path = join(folder, 'postmaster.pid');
+  const place = shellQuote(folder);
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     if (errorNumber(error) === 'ENOENT') return null;
     throw error;
@@ -58,14 +60,14 @@ async function requireStopped(folder: string, state: string | null): Promise<voi
     throw refused(
       folder,
       `is used by a server, process ${pid}`,
-      `Stop it: pg_ctl --pgdata ${folder} stop. If that process is no server, remove ${path}.`,
+      `Stop it: pg_ctl --pgdata ${place} stop. If it is no server, remove ${shellQuote(path)}.`,
     );
   }
   if (state?.startsWith('shut down') === true) return;
   throw refused(
     folder,
     'was not shut down in order, and a server may run on it in a container or on another host',
-    `Where none does, remove ${path} and run this again.`,
+    `Where none does, remove ${shellQuote(path)} and run this again.`,
   );
 }
 

@@ -126,7 +126,7 @@ async function unpackMissing(
   });
   const key = `${plan.base.folder}/${file.name}`;
   try {
-    const { stored } = await readBack({
+    const { stored, plain } = await readBack({
       body: await context.repository.storage.get(key),
       filters: file.filters,
       storedObservers: [createByteCounter(onBytes)],
@@ -134,7 +134,7 @@ async function unpackMissing(
       context: flowContext(context),
     });
     files.finish();
-    if (stored.sha256 === file.stored.sha256) return;
+    if (stored.sha256 === file.stored.sha256 && plain.sha256 === file.plain.sha256) return;
   } finally {
     files.abandon();
   }

@@ -88,12 +88,13 @@ const roomBytesMin = 64 * 1024 * 1024;
 export function recoveryFailure(
   text: string,
   words: RecoveryWords,
-  pgdata: string,
+  { pgdata, tool }: Pick<RestoredCluster, 'pgdata' | 'tool'>,
   freeBytes: number | null,
 ): HoldfastError {
   const said = excerpt(words);
   const whole = `${text}${said === '' ? '' : `: ${said}`}`;
-  const again = `cd ${shellQuote(pgdata)} && pg_ctl --pgdata . start`;
+  // Its own path: on Debian pg_ctl is on nobody's PATH. In it pg_ctl has no name to misread.
+  const again = `cd ${shellQuote(pgdata)} && ${shellQuote(tool.path)} --pgdata . start`;
   const isFull = freeBytes !== null && freeBytes < roomBytesMin && /wal_fetch: /.test(said);
   if (isFull || /No space left on device|Disk quota exceeded/.test(said)) {
     return new HoldfastError('NO_SPACE', whole, {
@@ -148,7 +149,7 @@ async function start(cluster: RestoredCluster, port: number): Promise<void> {
   throw recoveryFailure(
     `the server did not start (${result.stderr.trim()})`,
     log,
-    pgdata,
+    cluster,
     await freeBytesAt(pgdata),
   );
 }
@@ -201,7 +202,7 @@ async function waitForProduction(
     if ((isSuspect || look % looksPerQuestion === 0) && !(await isRunning(cluster))) {
       await log.read();
       const { pgdata } = cluster;
-      throw recoveryFailure('the recovery failed', log, pgdata, await freeBytesAt(pgdata));
+      throw recoveryFailure('the recovery failed', log, cluster, await freeBytesAt(pgdata));
     }
     await sleep(pollMs, undefined, { signal: cluster.signal });
   }
