@@ -7,9 +7,9 @@ export const walStream: Command = {
   name: 'wal_stream.ts',
   operands: '',
   summary:
-    'Streams the WAL of a server into the archive with pg_receivewal and a replication slot, until ' +
-    'it is ended by a signal: for servers in containers or on other hosts, and where one segment ' +
-    'is too much to lose.',
+    'Streams the WAL of a server into the archive with pg_receivewal and a replication slot, ' +
+    'until it is ended by a signal: for servers in containers or on other hosts, and where one ' +
+    'segment is too much to lose.',
   settings: ['host', 'port', 'username'],
   options: (parser) =>
     parser

@@ -67,7 +67,7 @@ const lagShareMax = 0.5;
 const proposedCap = '16GB';
 
 /** What mends a slot that nothing caps. */
-export function capStatement(): string {
+function capStatement(): string {
   const cap = quoteLiteral(proposedCap);
   return `ALTER SYSTEM SET max_slot_wal_keep_size = ${cap}; SELECT pg_reload_conf();`;
 }

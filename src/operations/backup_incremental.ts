@@ -72,8 +72,8 @@ async function requireArchiving(
     `the WAL of ${server.description} does not come into the archive: ${why}`,
     {
       hint:
-        'See scripts/setup_archiving.ts status; scripts/setup_archiving.ts switches it on. From a ' +
-        'server in a container or elsewhere it comes by scripts/wal_stream.ts.',
+        'See scripts/setup_archiving.ts status; scripts/setup_archiving.ts switches it on. From ' +
+        'a server in a container or elsewhere it comes by scripts/wal_stream.ts.',
     },
   );
 }

@@ -175,8 +175,8 @@ export function archiveCommand(hook: string): string {
 /**
  * The value of restore_command: the status is wal_fetch's own.
  *
- * @param unfinished a file within the cluster's folder that stands for its segment where no complete
- *   one is there: the recovery ends with it. `null`: none does, so that no standby takes one
+ * @param unfinished a file within the cluster's folder that stands for its segment where no
+ *   complete one is there: the recovery ends with it. `null`: none does; no standby takes one
  * @param last the segment in which the target lies: the server reads ahead of it (recovery_prefetch),
  *   and shall not end in FATAL for what is wrong there. `null`: all that there is is needed
  */

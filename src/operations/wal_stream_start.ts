@@ -86,7 +86,7 @@ export async function ensureSlot(
   return { slot: await readSlot(client, name), warnings: found === null ? [] : [lost] };
 }
 
-/** Empties what a full disk has left, which pg_receivewal refuses: it goes on there all the same. */
+/** Empties what a full disk has left, which pg_receivewal refuses: it goes on there then. */
 async function mendPartials(folder: string, files: StreamFiles, segmentBytes: number) {
   for (const { name, bytes } of brokenPartials(files, segmentBytes)) {
     const path = join(folder, name);

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { slotNameFor } from '../../src/core/stream_slot.ts';
 import type { DataChild } from '../../src/process/stream.ts';
 import { type ArchivingBench, openArchivingBench } from './archiving_bench.ts';
+import type { TestCluster } from './cluster.ts';
 import { type CommandName, type Outcome, outcomeOf, runCommand, spawnCommand } from './command.ts';
 import { until } from './fault.ts';
 import { jsonOf } from './workbench.ts';
@@ -70,6 +71,22 @@ export interface StreamBench extends ArchivingBench {
 const clusterName = 'main cluster';
 const encoded = 'main%20cluster';
 
+async function awaitReceived(cluster: TestCluster, slot: string): Promise<void> {
+  const [row] = await cluster.sql('SELECT pg_current_wal_flush_lsn()::text AS lsn');
+  const sql =
+    `SELECT 1 FROM pg_replication_slots WHERE slot_name = '${slot}' AND active ` +
+    `AND restart_lsn >= '${row?.lsn}'`;
+  const isReceived = async () => (await cluster.sql(sql)).length > 0 || null;
+  await until(`the stream at ${row?.lsn}`, isReceived, 120_000);
+}
+
+async function receiverPidOf(repository: string): Promise<number> {
+  const path = join(repository, 'state/wal_stream', `${encoded}.child`);
+  const look = () => readFile(path, 'utf8').catch(() => '');
+  const text = await until('a pg_receivewal', async () => (await look()) || null, 120_000);
+  return Number(text.split('~')[0]);
+}
+
 /**
  * Opens one, with small segments.
  *
@@ -128,23 +145,8 @@ export async function openStreamBench(
       if (archive === undefined) throw new Error(outcome.stderr);
       return archive;
     },
-    async received() {
-      const [row] = await cluster.sql('SELECT pg_current_wal_flush_lsn()::text AS lsn');
-      const sql =
-        `SELECT 1 FROM pg_replication_slots WHERE slot_name = '${slot}' AND active ` +
-        `AND restart_lsn >= '${row?.lsn}'`;
-      await until(
-        `the stream at ${row?.lsn}`,
-        async () => (await cluster.sql(sql)).length > 0 || null,
-        120_000,
-      );
-    },
-    async receiverPid() {
-      const path = join(repository, 'state/wal_stream', `${encoded}.child`);
-      const look = () => readFile(path, 'utf8').catch(() => '');
-      const text = await until('a pg_receivewal', async () => (await look()) || null, 120_000);
-      return Number(text.split('~')[0]);
-    },
+    received: () => awaitReceived(cluster, slot),
+    receiverPid: () => receiverPidOf(repository),
     async switchSegment() {
       await cluster.sql([`SELECT pg_create_restore_point('next')`, 'SELECT pg_switch_wal()']);
     },
