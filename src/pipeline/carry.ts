@@ -16,6 +16,8 @@ export interface CarryInput {
   /** See every piece once, in order; none keeps a hold on it. */
   readonly observers: readonly Observer[];
   readonly to: Writable;
+  /** So many pieces are handed over at once, for whoever does better with many; 1 unless told. */
+  readonly atOnce?: number;
   readonly signal: AbortSignal;
 }
 
@@ -25,10 +27,22 @@ export interface CarryInput {
  *
  * @throws what the stream, an observer or the signal broke it off with
  */
-export async function carry({ pipe, observers, to, signal }: CarryInput): Promise<void> {
+export async function carry(input: CarryInput): Promise<void> {
+  const { pipe, observers, to, atOnce = 1, signal } = input;
   const idle = Array.from({ length: pieces }, () => Buffer.allocUnsafeSlow(pieceBytes));
   const next = () => idle.pop() ?? Buffer.allocUnsafeSlow(pieceBytes);
   let isPaused = false;
+  let held = 0;
+
+  /** Nothing is held back while no buffer is left to wait for more. */
+  function handOver(piece: Buffer, done: () => void): void {
+    if (atOnce > 1 && held === 0) to.cork();
+    to.write(piece, done);
+    held += 1;
+    if (held < atOnce && idle.length > 1) return;
+    held = 0;
+    if (atOnce > 1) to.uncork();
+  }
 
   /** @returns whether to go on: the next buffer is taken at once, so one is kept for that */
   function take(bytes: number, buffer: Uint8Array): boolean {
@@ -39,7 +53,7 @@ export async function carry({ pipe, observers, to, signal }: CarryInput): Promis
       from.destroy(error as Error);
       return false;
     }
-    to.write(piece, () => {
+    handOver(piece, () => {
       idle.push(buffer as Buffer<ArrayBuffer>);
       if (!isPaused) return;
       isPaused = false;

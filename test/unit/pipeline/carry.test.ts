@@ -65,13 +65,18 @@ describe('a pipe', () => {
   });
 });
 
+const scripts = [
+  ['nothing', 'true'],
+  ['a byte', 'printf x'],
+  ['many small pieces', 'seq 1 100000; seq 1 100000'],
+  ['large ones', 'head -c 20000000 /dev/zero; seq 1 300000'],
+] as const;
+const cases = [1, 8].flatMap((atOnce) =>
+  scripts.map(([what, script]) => ({ what, script, atOnce })),
+);
+
 describe('carrying', () => {
-  it.each([
-    ['nothing', 'true'],
-    ['a byte', 'printf x'],
-    ['many small pieces', 'seq 1 100000; seq 1 100000'],
-    ['large ones', 'head -c 20000000 /dev/zero; seq 1 300000'],
-  ])('loses and changes nothing of %s, and shows it once', async (_, script) => {
+  it.each(cases)('loses nothing of $what, $atOnce at once', async ({ script, atOnce }) => {
     const { read, child } = await pipeFrom(script);
     const measure = createMeasure();
     let pieces = 0;
@@ -80,7 +85,7 @@ describe('carrying', () => {
       pieces += 1;
       if (pieces % 20 === 0) await pause(3);
     });
-    await carry({ pipe: read, observers: [measure], to: sink, signal });
+    await carry({ pipe: read, observers: [measure], to: sink, atOnce, signal });
     expect(await child.exited).toEqual({ status: 0, signal: null });
     const expected = await startAndRead(script);
     expect(sha256Of(bytes())).toBe(sha256Of(expected));
