@@ -179,6 +179,8 @@ export async function openPhysical(
     ...scene.environment,
     ...cluster.environment(),
     BACKUP_DIR: repository,
+    // The caller's may be closed to the user of the server.
+    TMPDIR: folder,
     THREADS: String(threads),
     COMPRESSION_LEVEL: String(baseLevel),
     WAL_COMPRESSION_LEVEL: String(walLevel),
