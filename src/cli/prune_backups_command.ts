@@ -7,8 +7,8 @@ export const pruneBackups: Command = {
   name: 'prune_backups.ts',
   operands: '[database]',
   summary:
-    'Applies the retention: removes the backups and the WAL that it does not keep, and what killed ' +
-    'runs have left. It says first what goes and what stays, and why.',
+    'Applies the retention: removes the backups and the WAL that it does not keep, and what ' +
+    'killed runs have left. It says first what goes and what stays, and why.',
   settings: [],
   options: (parser) =>
     parser

@@ -243,8 +243,8 @@ export const generalTable = {
     env: ['WAL_RETENTION_DAYS'],
     default: 7,
     description:
-      'How many days back a cluster can be recovered to any moment: the recovery window. Kept are ' +
-      'the last base backup before it and all WAL since.',
+      'How many days back a cluster can be recovered to any moment: the recovery window. Kept ' +
+      'are the last base backup before it and all WAL since.',
     example: 14,
   },
   log_keep_days: {

@@ -1,7 +1,7 @@
 /**
- * Which base backups are kept, and why. A recovery window keeps those in it, and before it, on every
- * timeline that goes on in it, the last one from which each moment of it is reached. Beyond it the
- * first of each week and month are kept as weekly and monthly full backups are (PRODUCT.md,
+ * Which base backups are kept, and why. A recovery window keeps those in it, and before it, on
+ * every timeline that goes on in it, the last one from which each moment of it is reached. Beyond
+ * it the first of each week and month are kept as weekly and monthly full backups are (PRODUCT.md,
  * "Retention, so that it never hurts"). Whatever a kept one needs is kept. Pure.
  */
 

@@ -285,7 +285,8 @@ function holeGuard<Base extends RetainedBase>(
   const [from, to] = [traces[hole - 1] ?? begin, traces[hole] ?? begin];
   const [since, until] = [new Date(from).toISOString(), new Date(to).toISOString()];
   return [
-    `nothing was archived from ${since} to ${until}: a clock is or was wrong, or the server was away`,
+    `nothing was archived from ${since} to ${until}: ` +
+      'a clock is or was wrong, or the server was away',
   ];
 }
 

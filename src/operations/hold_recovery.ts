@@ -16,8 +16,8 @@ export interface RecoveryNeed {
  * Recovers while nothing of the cluster is removed: the WAL is read until the server has replayed
  * it. A server that somebody starts later finds what is there then.
  *
- * @throws HoldfastError TARGET_UNREACHABLE when WAL was removed since the plan was made; LOCKED when
- *   it is being removed for a minute already
+ * @throws HoldfastError TARGET_UNREACHABLE when WAL was removed since the plan was made; LOCKED
+ *   when it is being removed for a minute already
  */
 export function holdRecovery<T>(
   context: RepositoryContext,

@@ -1,4 +1,4 @@
-/** What retention has to know of a cluster, read from the store: little, also of a large archive. */
+/** What retention has to know of a cluster, from the store: little, also of a large archive. */
 
 import { type BaseEntry, listBaseBackups } from '../catalog/base_catalog.ts';
 import { mapBounded } from '../catalog/map_bounded.ts';

@@ -136,7 +136,8 @@ class World {
     const { number, commits } = this.#open();
     const name = `${segmentName(this.#current, number, segmentBytes)}${suffix}`;
     if (!lost) {
-      this.files.set(name, { name, commits });
+      // What is written behind it later is not in this file.
+      this.files.set(name, { name, commits: [...commits] });
       this.times.set(name, new Date(this.time));
     }
     if (suffix === '') this.#next.set(this.#current, { number: number + 1n, commits: [] });
