@@ -2,7 +2,7 @@
 
 import { HoldfastError } from '../core/errors.ts';
 import type { Manifest, ManifestFile, MeasuredBytes } from '../core/manifest.ts';
-import { readBack } from '../pipeline/pipeline.ts';
+import { readBack } from '../pipeline/read_back.ts';
 import type { FolderWriter } from '../storage/storage.ts';
 import { type Context, flowContext } from './context.ts';
 

@@ -9,7 +9,7 @@ import {
   type ServerFile,
 } from '../core/server_manifest.ts';
 import type { Observer } from '../pipeline/measure.ts';
-import { type Measurements, readBack } from '../pipeline/pipeline.ts';
+import { type Measurements, readBack } from '../pipeline/read_back.ts';
 import { createTarReader } from '../pipeline/tar_reader.ts';
 import { type Context, flowContext } from './context.ts';
 

@@ -3,7 +3,7 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Repository } from '../catalog/repository.ts';
 import type { Config } from '../config/load.ts';
-import type { FlowContext } from '../pipeline/pipeline.ts';
+import type { FlowContext } from '../pipeline/flow.ts';
 import type { Log } from '../process/console.ts';
 
 /** The world of one run: settings, log, clock, dice, signal. */

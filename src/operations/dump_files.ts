@@ -3,8 +3,9 @@
 import { HoldfastError } from '../core/errors.ts';
 import type { ManifestFile } from '../core/manifest.ts';
 import type { Filter } from '../pipeline/filter.ts';
+import type { FlowContext } from '../pipeline/flow.ts';
 import { createByteCounter, type Observer } from '../pipeline/measure.ts';
-import { type FlowContext, store } from '../pipeline/pipeline.ts';
+import { store } from '../pipeline/pipeline.ts';
 import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts';
 import { type ConnectionParameters, programEnvironment } from '../postgres/connection.ts';
 import { copyTextVariables } from '../postgres/copy_text.ts';

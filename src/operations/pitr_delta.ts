@@ -11,7 +11,7 @@ import { controlName } from '../core/delta.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { type ListedFile, parseServerManifest } from '../core/server_manifest.ts';
 import { createByteCounter } from '../pipeline/measure.ts';
-import { readBack } from '../pipeline/pipeline.ts';
+import { readBack } from '../pipeline/read_back.ts';
 import { createTarFiles } from '../pipeline/tar_files.ts';
 import { lastSettings } from '../postgres/conf_lines.ts';
 import { errorNumber, fsyncFolder, makeFolders } from '../process/durable.ts';

@@ -27,7 +27,8 @@ import { HoldfastError } from '../core/errors.ts';
 import type { Manifest, ManifestTable } from '../core/manifest.ts';
 import { lookAt } from '../pipeline/look.ts';
 import { createByteCounter, type Observer } from '../pipeline/measure.ts';
-import { readBack, type StartSource } from '../pipeline/pipeline.ts';
+import type { StartSource } from '../pipeline/pipeline.ts';
+import { readBack } from '../pipeline/read_back.ts';
 import {
   type ArchiveContents,
   type ArchivedTable,

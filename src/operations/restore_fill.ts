@@ -3,7 +3,7 @@
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createByteCounter } from '../pipeline/measure.ts';
-import { readBack } from '../pipeline/pipeline.ts';
+import { readBack } from '../pipeline/read_back.ts';
 import { type ConnectionParameters, programEnvironment } from '../postgres/connection.ts';
 import { restoreArguments } from '../postgres/dump.ts';
 import { describeDumpFailure } from '../postgres/dump_failure.ts';

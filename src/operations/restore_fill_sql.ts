@@ -5,7 +5,7 @@ import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '../core/errors.ts';
 import type { ByteRange, SqlWork } from '../core/sql_plan.ts';
 import { createByteCounter } from '../pipeline/measure.ts';
-import { readBack } from '../pipeline/pipeline.ts';
+import { readBack } from '../pipeline/read_back.ts';
 import { type ConnectionParameters, programEnvironment } from '../postgres/connection.ts';
 import { describePsqlFailure, psqlArguments } from '../postgres/psql.ts';
 import { countLines } from '../postgres/sql_copy_data.ts';

@@ -3,7 +3,7 @@
 import type { Client } from 'pg';
 import { HoldfastError } from '../core/errors.ts';
 import { type ExistingGlobals, planGlobals } from '../core/globals.ts';
-import { readBack } from '../pipeline/pipeline.ts';
+import { readBack } from '../pipeline/read_back.ts';
 import { execute, queryRows } from '../postgres/query.ts';
 import type { BackupSource } from './backup_source.ts';
 import { type Context, flowContext } from './context.ts';

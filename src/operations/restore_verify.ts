@@ -6,7 +6,7 @@
 import { type FileHandle, open } from 'node:fs/promises';
 import { HoldfastError } from '../core/errors.ts';
 import { createByteCounter, type Observer } from '../pipeline/measure.ts';
-import { type Measurements, readBack } from '../pipeline/pipeline.ts';
+import { type Measurements, readBack } from '../pipeline/read_back.ts';
 import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts';
 import { type ArchivePatch, createPlaceFinder } from '../postgres/archive_places.ts';
 import { createSqlScanner, type SqlReading } from '../postgres/sql_scanner.ts';

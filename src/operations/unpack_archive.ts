@@ -9,7 +9,7 @@ import {
 import { HoldfastError } from '../core/errors.ts';
 import { sha256Of } from '../core/sums.ts';
 import { createByteCounter } from '../pipeline/measure.ts';
-import { readBack } from '../pipeline/pipeline.ts';
+import { readBack } from '../pipeline/read_back.ts';
 import { createTarUnpacker } from '../pipeline/tar_unpack.ts';
 import type { Storage } from '../storage/storage.ts';
 import { flowContext, type RepositoryContext } from './context.ts';

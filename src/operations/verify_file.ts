@@ -3,7 +3,7 @@
 import { HoldfastError } from '../core/errors.ts';
 import type { Manifest, ManifestFile, MeasuredBytes } from '../core/manifest.ts';
 import { createByteCounter } from '../pipeline/measure.ts';
-import { type Measurements, readBack } from '../pipeline/pipeline.ts';
+import { type Measurements, readBack } from '../pipeline/read_back.ts';
 import { type ArchiveReading, createArchiveReader } from '../postgres/archive.ts';
 import type { Storage } from '../storage/storage.ts';
 import { type Context, flowContext } from './context.ts';

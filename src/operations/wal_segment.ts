@@ -10,7 +10,7 @@ import { parseSegmentHeader, type SegmentHeader, segmentHeaderBytes } from '../c
 import { archivedPath } from '../core/wal_listing.ts';
 import type { RunSegment, TimelineWay } from '../core/wal_ranges.ts';
 import type { Observer } from '../pipeline/measure.ts';
-import { type ReadBackInput, readBack } from '../pipeline/pipeline.ts';
+import { type ReadBackInput, readBack } from '../pipeline/read_back.ts';
 import { type Context, flowContext } from './context.ts';
 
 /** Something that is wrong in a WAL archive. */

@@ -4,8 +4,9 @@ import { closeSync } from 'node:fs';
 import { addAbortSignal } from 'node:stream';
 import { makePipe } from '../process/pipe.ts';
 import { drain } from './carry.ts';
+import type { FlowContext } from './flow.ts';
 import { type Observer, showTo } from './measure.ts';
-import type { FlowContext, StartSource } from './pipeline.ts';
+import type { StartSource } from './pipeline.ts';
 
 /**
  * Starts a program and shows the observers what it prints, up to the end of that. Whoever starts it

@@ -5,7 +5,8 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import type { Filter } from '../../src/pipeline/filter.ts';
-import { readBack, store } from '../../src/pipeline/pipeline.ts';
+import { store } from '../../src/pipeline/pipeline.ts';
+import { readBack } from '../../src/pipeline/read_back.ts';
 
 const withPrograms = { PATH: process.env.PATH ?? '' };
 const withoutPrograms = { PATH: '' };

@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { sha256Of } from '../../src/core/sums.ts';
-import { readBack } from '../../src/pipeline/pipeline.ts';
+import { readBack } from '../../src/pipeline/read_back.ts';
 
 const environment = { PATH: process.env.PATH ?? '' };
 const plain = Buffer.from(Array.from({ length: 90_000 }, (_, n) => `row ${n}\n`).join(''));

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Manifest } from '../../src/core/manifest.ts';
 import { serializeManifest } from '../../src/core/manifest_codec.ts';
 import { sumsOf } from '../../src/core/sums.ts';
-import { readBack } from '../../src/pipeline/pipeline.ts';
+import { readBack } from '../../src/pipeline/read_back.ts';
 import { testEnvironment } from './cluster.ts';
 import type { TakenBackup } from './workbench.ts';
 

@@ -12,7 +12,8 @@ import { sha256Of } from '../../../src/core/sums.ts';
 import { compressionFilters } from '../../../src/pipeline/compress.ts';
 import type { Sink } from '../../../src/pipeline/fan_out.ts';
 import type { Filter } from '../../../src/pipeline/filter.ts';
-import { readBack, type StartSource, store } from '../../../src/pipeline/pipeline.ts';
+import { type StartSource, store } from '../../../src/pipeline/pipeline.ts';
+import { readBack } from '../../../src/pipeline/read_back.ts';
 import { type DataChild, startChild } from '../../../src/process/stream.ts';
 
 const environment = { PATH: process.env.PATH ?? '' };
