@@ -59,8 +59,8 @@ function requireYes(rows: readonly object[], { sql, database }: PitrQuestion): s
 /**
  * Connects to every database that lets connections in, and asks.
  *
- * @throws HoldfastError RESTORE_FAILED for a server in recovery, DIFFERENT where the answer is false
- *   or missing, and what a connection or the server's refusal of a statement throws
+ * @throws HoldfastError RESTORE_FAILED for a server in recovery, DIFFERENT where the answer is
+ *   false or missing, and what a connection or the server's refusal of a statement throws
  */
 export async function checkPitr(
   context: RepositoryContext,

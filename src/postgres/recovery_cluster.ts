@@ -109,8 +109,8 @@ export function recoveryFailure(
       `the recovery stopped before the WAL segment ${segment}, and nothing was promoted: ${said}`,
       {
         hint:
-          'Put that segment back into the archive from another copy; the recovery goes on with: ' +
-          `${again}; or restore to a target before it`,
+          'Restore to a target before it; or put it back into the archive from another copy, and ' +
+          `the recovery goes on with: ${again}`,
         details: { segment },
       },
     );
