@@ -12,7 +12,7 @@ import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { parseSegmentName } from '../core/lsn.ts';
 import { printable } from '../core/printable.ts';
 import { formatSums, sha256Of } from '../core/sums.ts';
-import { describeClaim, formatClaim, type WalClaim } from '../core/wal_claim.ts';
+import { claimName, describeClaim, formatClaim, type WalClaim } from '../core/wal_claim.ts';
 import { parseSegmentHeader, segmentHeaderBytes } from '../core/wal_header.ts';
 import { archivedPath, digestSuffix, pathBeside, segmentSuffix } from '../core/wal_listing.ts';
 import { type FileIdentity, fileIdentity, isSameFile } from '../core/wal_marker.ts';
@@ -63,12 +63,26 @@ interface Source {
   readonly key: string;
 }
 
+/** What was read of the claims of archives, by the identity of the object. */
+const readClaims = new WeakMap<WalArchive, { identity: string; claim: WalClaim | null }>();
+
+/** The claim of an archive, `null` when nobody has it; it is read again only when it is new. */
+export async function currentClaim(archive: WalArchive): Promise<WalClaim | null> {
+  const identity = await archive.storage.identity(`${archive.folder}/${claimName}`);
+  if (identity === null) return null;
+  const known = readClaims.get(archive);
+  if (known?.identity === identity) return known.claim;
+  const claim = await archive.claim();
+  readClaims.set(archive, { identity, claim });
+  return claim;
+}
+
 /** @throws HoldfastError ARCHIVE_CLAIMED when the archive is not, or no longer, whoever puts's */
 export async function requireClaim({
   archive,
   claim,
 }: Pick<WalPutRequest, 'archive' | 'claim'>): Promise<void> {
-  const found = await archive.claim();
+  const found = await currentClaim(archive);
   if (found !== null && formatClaim(found) === formatClaim(claim)) return;
   const who =
     found === null
@@ -124,6 +138,21 @@ async function requireUnchanged({ handle, identity, request }: Source): Promise<
   throw new HoldfastError('ARCHIVING_FAILED', `${request.name} changed while it was read`);
 }
 
+/** By the environment that it was looked for in: where zstd lies. */
+const foundZstd = new WeakMap<object, string>();
+
+/** @throws HoldfastError PROGRAM_MISSING */
+async function findZstd(environment: Context['environment']): Promise<string> {
+  const zstd = foundZstd.get(environment) ?? (await findProgram('zstd', environment));
+  if (zstd === null) {
+    throw new HoldfastError('PROGRAM_MISSING', 'zstd is not installed: WAL is compressed by it', {
+      hint: 'Install it, on Debian: apt-get install zstd.',
+    });
+  }
+  foundZstd.set(environment, zstd);
+  return zstd;
+}
+
 /**
  * The stored form of a segment; it ends only when all that has to be true before the commit is.
  * The program starts when it is first read from: Node throws away what a child prints and nobody
@@ -134,12 +163,7 @@ async function* compress(
   beforeCommit: () => Promise<void>,
 ): AsyncGenerator<Buffer> {
   const { environment } = context;
-  const zstd = await findProgram('zstd', environment);
-  if (zstd === null) {
-    throw new HoldfastError('PROGRAM_MISSING', 'zstd is not installed: WAL is compressed by it', {
-      hint: 'Install it, on Debian: apt-get install zstd.',
-    });
-  }
+  const zstd = await findZstd(environment);
   const level = context.config.settings.wal_compression_level;
   const args = [
     '--compress',

@@ -17,6 +17,7 @@ import { pauseAfterIndex } from '../core/wal_queue.ts';
 import { type DataChild, startChild } from '../process/stream.ts';
 import type { RepositoryContext } from './context.ts';
 import { markersFolder, openMarkers, type WalMarkers } from './wal_markers.ts';
+import { currentClaim } from './wal_put.ts';
 import { tidyArchive } from './wal_ship_index.ts';
 import {
   pollMs,
@@ -145,7 +146,7 @@ class Helper {
 
   /** Who may write, and whether that is the server here; a new queue for a new claim. */
   async #follow(): Promise<WalQueue | null> {
-    const claim = await this.#archive.claim();
+    const claim = await currentClaim(this.#archive);
     if (!isOurs(claim, this.#context)) {
       await this.#queue?.settled();
       this.#queue = null;
@@ -169,6 +170,7 @@ class Helper {
       markers: this.#markers,
       jobs: this.#request.jobs,
       ahead: this.#request.once ? Number.POSITIVE_INFINITY : aheadFiles,
+      leavesNext: !this.#request.once,
       signal: this.#context.signal,
       counts: this.#counts,
       onSettled: () => this.#waker.wake(),

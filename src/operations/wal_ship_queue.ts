@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { WalArchive } from '../catalog/wal_archive.ts';
 import { type ErrorCode, HoldfastError, toHoldfastError } from '../core/errors.ts';
 import type { WalClaim } from '../core/wal_claim.ts';
-import { chooseNext, pauseAfter, readyInOrder } from '../core/wal_queue.ts';
+import { chooseNext, pauseAfter, readyInOrder, serversNext } from '../core/wal_queue.ts';
 import { errorNumber } from '../process/durable.ts';
 import type { Context } from './context.ts';
 import type { WalMarkers } from './wal_markers.ts';
@@ -41,6 +41,8 @@ export interface QueueOptions {
   readonly markers: WalMarkers;
   readonly jobs: number;
   readonly ahead: number;
+  /** The files that the server asks for next are left to it for a moment. */
+  readonly leavesNext: boolean;
   /** Ends what is under way, and leaves nothing of it. */
   readonly signal: AbortSignal;
   readonly counts: ShipCounts;
@@ -52,8 +54,13 @@ export interface QueueOptions {
 export const pollMs = 2_000;
 /** Somebody else works on a file: wal_push needs less for it. */
 const busyRestMs = 300;
+/** A call of wal_push begins within milliseconds, where the server can call at all. */
+const leaveMs = 300;
 /** A file that is refused stays refused until somebody does something. */
 const refusedRestMs = 30_000;
+
+/** A disk that takes one file may have no room for the next. */
+const trialsMin = 8;
 
 /** They are about one file and not about the archive. */
 const ofTheFile = new Set<ErrorCode>(['DAMAGED', 'STORE_EXISTS', 'ARCHIVING_FAILED']);
@@ -85,11 +92,17 @@ export class WalQueue {
   readonly #options: QueueOptions;
   readonly #stored = new Set<string>();
   readonly #running = new Map<string, Promise<void>>();
+  /** Looked at before. */
+  readonly #seen = new Set<string>();
   /** Until when, in milliseconds of the stopwatch. */
   readonly #resting = new Map<string, number>();
+  /** The file that the server was to take, and until when it is left to it. */
+  #left = { first: '', until: 0 };
   #isSwept = false;
   #troubles = 0;
   #troubleUntil = 0;
+  /** Stored since the archive last took nothing, one after the other. */
+  #trials = 0;
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -112,21 +125,34 @@ export class WalQueue {
     const resting = new Set(this.#resting.keys());
     const running = new Set(this.#running.keys());
     const isOne = this.trouble !== null;
+    const left = this.#leave(serversNext({ ready, stored: this.#stored, running }), now);
     const next = chooseNext({
       ready,
       stored: this.#stored,
       running,
       resting,
+      left: left.names,
       // After a trouble one of them tries for all.
       jobs: isOne ? 1 : jobs,
       ahead,
     });
     for (const name of next) this.#begin(name);
-    const rests = [...this.#resting.values()].map((until) => Math.max(0, until - now));
+    const isIdle = this.#running.size === 0 && ready.every((name) => this.#stored.has(name));
+    if (this.#trials > 0 && (isIdle || this.#trials >= trialsMin)) this.#recover();
+    const untils = [...this.#resting.values(), ...(left.names.length === 0 ? [] : [left.until])];
+    const rests = untils.map((until) => Math.max(0, until - now));
     return {
-      isIdle: this.#running.size === 0 && ready.every((name) => this.#stored.has(name)),
+      isIdle,
       pauseMs: Math.min(pollMs, ...rests),
     };
+  }
+
+  /** Left to the server for a while: it may not call, or its call may fail. */
+  #leave(names: readonly string[], now: number): { names: readonly string[]; until: number } {
+    const [first = ''] = names;
+    if (this.#left.first !== first) this.#left = { first, until: now + leaveMs };
+    const { until } = this.#left;
+    return { names: this.#options.leavesNext && now < until ? names : [], until };
   }
 
   /** Waits until nothing is being stored any more. */
@@ -148,6 +174,7 @@ export class WalQueue {
     const ready = new Set(names);
     if (!this.#isSwept) await this.#options.markers.sweep(ready);
     this.#isSwept = true;
+    for (const name of this.#seen) if (!ready.has(name)) this.#seen.delete(name);
     for (const name of [...this.#stored, ...this.failures.keys(), ...this.#resting.keys()]) {
       if (ready.has(name) || this.#running.has(name)) continue;
       this.#stored.delete(name);
@@ -170,11 +197,12 @@ export class WalQueue {
   async #store(name: string): Promise<void> {
     const { context, archive, claim, markers, signal, counts } = this.#options;
     const path = join(claim.data_directory, 'pg_wal', name);
+    const isTrial = this.trouble !== null;
     if (await this.#isMarked(name, path)) {
       this.#stored.add(name);
       return;
     }
-    if (!(await markers.begin(name))) {
+    if ((await this.#isServers(name)) || !(await markers.begin(name))) {
       this.#resting.set(name, this.#nowMs() + busyRestMs);
       return;
     }
@@ -185,7 +213,8 @@ export class WalQueue {
       counts[outcome] += 1;
       this.#stored.add(name);
       this.failures.delete(name);
-      this.#recover();
+      // What was under way when the trouble began says nothing of it.
+      if (isTrial) this.#trials += 1;
     } catch (error) {
       await markers.remove(name);
       // The server was quicker, and the segment has another name by now.
@@ -196,6 +225,13 @@ export class WalQueue {
 
   async #waits(name: string): Promise<boolean> {
     return (await readReady(this.#options.claim.data_directory)).includes(name);
+  }
+
+  /** wal_push has stored it just now, and the server will say so: no need to compare it. */
+  async #isServers(name: string): Promise<boolean> {
+    if (!this.#options.leavesNext || this.#seen.has(name)) return false;
+    this.#seen.add(name);
+    return (await this.#options.archive.stat(name)) !== null;
   }
 
   /** What an earlier helper has stored, the server has only not asked for it yet. */
@@ -209,9 +245,9 @@ export class WalQueue {
   }
 
   #recover(): void {
-    if (this.trouble === null) return;
     this.trouble = null;
     this.#troubles = 0;
+    this.#trials = 0;
     this.#options.context.log.step('the archive takes WAL again');
   }
 
@@ -233,6 +269,7 @@ export class WalQueue {
       context.log.warn(`WAL waits, and is tried again: ${message}${advice}`, { name, code });
     }
     this.trouble = error;
+    this.#trials = 0;
     this.#troubles += 1;
     this.#troubleUntil = this.#nowMs() + pauseAfter(this.#troubles);
   }

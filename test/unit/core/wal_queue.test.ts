@@ -6,6 +6,7 @@ import {
   pauseAfterIndex,
   type QueueState,
   readyInOrder,
+  serversNext,
 } from '../../../src/core/wal_queue.ts';
 
 const name = (number: number) => `0000000100000000${number.toString(16).padStart(8, '0')}`;
@@ -13,8 +14,8 @@ const name = (number: number) => `0000000100000000${number.toString(16).padStart
 function choose(more: Partial<QueueState>): string[] {
   const none = new Set<string>();
   const ready = [1, 2, 3, 4, 5].map(name);
-  const state = { ready, stored: none, running: none, resting: none, jobs: 2, ahead: 16 };
-  return chooseNext({ ...state, ...more });
+  const state = { ready, stored: none, running: none, resting: none, left: [] };
+  return chooseNext({ ...state, jobs: 2, ahead: 16, ...more });
 }
 
 describe('readyInOrder', () => {
@@ -55,6 +56,20 @@ describe('chooseNext', () => {
     expect(choose({ jobs: 8, ahead: 3 })).toHaveLength(3);
     expect(choose({ jobs: 8, ahead: 3, stored: new Set([name(1), name(2), name(3)]) })).toEqual([]);
     expect(choose({ jobs: 8, ahead: Number.POSITIVE_INFINITY })).toHaveLength(5);
+  });
+});
+
+describe('serversNext', () => {
+  it('is left alone, and the next ones are taken', () => {
+    const none = new Set<string>();
+    const ready = [1, 2, 3, 4].map(name);
+    expect(serversNext({ ready, stored: none, running: none })).toEqual([name(1), name(2)]);
+    const stored = new Set([name(1)]);
+    const running = new Set([name(2)]);
+    expect(serversNext({ ready, stored, running })).toEqual([name(3), name(4)]);
+    expect(serversNext({ ready, stored: new Set(ready), running: none })).toEqual([]);
+    expect(choose({ left: [name(1), name(2)] })).toEqual([name(3), name(4)]);
+    expect(choose({ left: [name(1)], ready: [name(1)] })).toEqual([]);
   });
 });
 
