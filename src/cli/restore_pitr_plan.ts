@@ -50,7 +50,8 @@ export function tellPlan(
       : `  with ${formatCount(segments.length, 'segment')} of WAL, ${first} to ${last}`,
   );
   const { recoveries } = estimate;
-  const by = recoveries === 0 ? 'a guess' : `by the last ${formatCount(recoveries, 'time')} here`;
+  const several = recoveries === 1 ? 'as the last one here' : `by the last ${recoveries} here`;
+  const by = recoveries === 0 ? 'a guess' : several;
   log.step(`  in ${formatRough(totalSeconds(estimate))} (${by})`);
   for (const line of manifest.damaged_pages) log.warn(`the backup has a damaged page: ${line}`);
 }

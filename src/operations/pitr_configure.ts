@@ -215,6 +215,9 @@ export async function configurePitr(
   const libraries = await missingLibraries(found.cluster, settings);
   return {
     notes: [
+      ...(request.withConfig === true && manifest.config.length === 0
+        ? ['no configuration was saved beside the data directory: that in it is used']
+        : []),
       ...fitted.notes,
       ...machine.notes,
       ...libraries.map((name) => `the server loads ${JSON.stringify(name)}: install it`),

@@ -59,17 +59,23 @@ async function requireTablespaceFolder(
   await requireFree(folder);
 }
 
+/** Whether all of it was left by a restore of the same cluster that was killed. */
+function isLeft(existing: ExistingPgdata, systemIdentifier: string): boolean {
+  return existing.isUnfinished && existing.systemIdentifier === systemIdentifier;
+}
+
 async function lookAtExisting(
   cluster: RestoredCluster,
   major: number,
   { pgdata, way = 'new' }: PitrRequest,
+  systemIdentifier: string,
 ): Promise<ExistingPgdata | null> {
   if (way === 'new' || (await isFree(pgdata))) return null;
   const existing = await lookAtPgdata(pgdata, async (folder, version) => {
     if (version !== String(major)) return null;
     return readControlData({ ...cluster, pgdata: folder });
   });
-  if (way !== 'replace' || existing.isUnfinished) return existing;
+  if (way !== 'replace' || isLeft(existing, systemIdentifier)) return existing;
   const staging = stagingFolder(existing.folder);
   if ((await readMark(staging)) === null) await requireFree(staging);
   await requireOurPlace(staging);
@@ -99,7 +105,8 @@ export async function preparePitr(
   const tool = await findServerPrograms({ environment, pgBinDir, signal, major });
   if (plan.chain.length > 1) await findCombine(tool);
   const named: RestoredCluster = { pgdata: request.pgdata, tool, environment, signal };
-  const existing = await lookAtExisting(named, major, request);
+  const { system_identifier: identifier } = manifest.server;
+  const existing = await lookAtExisting(named, major, request, identifier);
   if (existing === null) await requireFree(request.pgdata);
   const pgdata = existing?.folder ?? request.pgdata;
   const present = way === 'delta' ? existing?.tablespaces : undefined;
@@ -107,7 +114,7 @@ export async function preparePitr(
   const own = await ownPaths(mapped);
   requireApart([pgdata, ...own.values()]);
   for (const [oid, folder] of own) {
-    const isOpen = way === 'delta' || existing?.isUnfinished === true;
+    const isOpen = way === 'delta' || (existing !== null && isLeft(existing, identifier));
     await requireTablespaceFolder(folder, oid, isOpen ? existing : null);
   }
   if (request.startPort !== null) socketFolder(pgdata);
@@ -122,7 +129,7 @@ export async function preparePitr(
     .clock()
     .toISOString()
     .replaceAll(/[-:]|\.\d+/g, '');
-  const isAside = existing !== null && !existing.isUnfinished;
+  const isAside = existing !== null && !isLeft(existing, identifier);
   return { ...found, delta: null, aside: isAside ? `${pgdata}.before_${time}` : null };
 }
 

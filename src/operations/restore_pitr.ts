@@ -5,7 +5,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import { chmod, rename, rmdir, writeFile } from 'node:fs/promises';
+import { chmod, realpath, rename, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { withFileLock } from '../catalog/lock.ts';
 import { HoldfastError } from '../core/errors.ts';
@@ -210,7 +210,8 @@ export async function restorePitr(
   plan: PitrPlan,
   request: PitrRequest,
 ): Promise<PitrResult> {
-  const digest = createHash('sha256').update(request.pgdata).digest('hex');
+  const own = await realpath(request.pgdata).catch(() => request.pgdata);
+  const digest = createHash('sha256').update(own).digest('hex');
   const lock = lockPath(context.repository.stateDir, digest);
   const { startPort } = request;
   let begunAt = context.stopwatch();

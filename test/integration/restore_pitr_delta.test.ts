@@ -5,6 +5,8 @@ import {
   open,
   readdir,
   readFile,
+  readlink,
+  rename,
   rm,
   stat,
   symlink,
@@ -145,11 +147,20 @@ describe('restore_pitr.ts --delta', () => {
     await bench.stop(pgdata);
   }, 300_000);
 
-  it('writes almost nothing where almost nothing has changed', async () => {
+  it('writes almost nothing where almost nothing has changed, and keeps the WAL elsewhere', async () => {
+    const wal = join(bench.folder, 'wal elsewhere');
+    await rename(join(pgdata, 'pg_wal'), wal);
+    await symlink(wal, join(pgdata, 'pg_wal'));
+    await put(join(wal, 'mine'), 'x');
+    const foreign = await bench.refused(pgdata, '--delta', '--force');
+    expect([foreign.status, foreign.message]).toEqual([2, expect.stringContaining('"mine"')]);
+    await rm(join(wal, 'mine'));
     const outcome = await bench.restore(pgdata, '--delta', '--force');
     expect(outcome.status, outcome.stderr).toBe(0);
     const { delta } = doneOf(outcome).plan.existing ?? {};
     expect(delta?.kept_bytes).toBeGreaterThan(10 * (delta?.written_bytes ?? 0));
+    expect(await readlink(join(pgdata, 'pg_wal'))).toBe(wal);
+    expect((await readdir(wal)).filter((name) => /^[0-9A-F]{24}$/.test(name))).toHaveLength(1);
     const again = await bench.restore(pgdata, '--delta', '--dry-run');
     expect(again.status, again.stderr).toBe(0);
     expect(doneOf(again).plan.existing?.delta?.kept_files).toBeGreaterThan(
