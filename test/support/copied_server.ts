@@ -1,4 +1,4 @@
-/** A second server from the files of the first, beside it: a standby, a clone, a copy of its files. */
+/** A second server from the files of the first: a standby, a clone, a copy of its files. */
 
 import { join } from 'node:path';
 import pg from 'pg';

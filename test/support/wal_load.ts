@@ -1,6 +1,6 @@
 /**
  * A server under load whose every transaction tells who it is: pgbench, a marker every 100 ms with
- * its LSN, time and transaction, restore points, transactions that fail, wait long, or are prepared.
+ * its LSN, time and transaction, restore points, transactions that fail or are prepared.
  */
 
 import { writeFile } from 'node:fs/promises';
@@ -59,11 +59,13 @@ export const allXids =
 
 /** What no transaction that is there by half would leave true. */
 export const wholeSql =
-  'SELECT (SELECT sum(balance) FROM account) = (SELECT coalesce(sum(amount), 0) FROM load) AS whole';
+  'SELECT (SELECT sum(balance) FROM account) = ' +
+  '(SELECT coalesce(sum(amount), 0) FROM load) AS whole';
 
 const insertMarker =
-  'INSERT INTO marker VALUES (pg_current_xact_id(), clock_timestamp(), pg_current_wal_insert_lsn())' +
-  ' RETURNING xid::text, at::text, lsn::text';
+  'INSERT INTO marker ' +
+  'VALUES (pg_current_xact_id(), clock_timestamp(), pg_current_wal_insert_lsn()) ' +
+  'RETURNING xid::text, at::text, lsn::text';
 
 async function mark(client: pg.Client): Promise<Marker> {
   const { rows } = await client.query(insertMarker);
