@@ -3,9 +3,11 @@
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { shellQuote } from '../src/core/quote.ts';
-import { baseLevel, makeServerFolder, openPhysical, type Physical, threads } from './physical.ts';
+import { baseLevel, threads } from './codec.ts';
+import { openPhysical, type Physical } from './physical.ts';
 import type { Contender, Group } from './run_group.ts';
 import type { Scene } from './scene.ts';
+import { makeServerFolder } from './server_user.ts';
 import { storedBytes } from './stored_bytes.ts';
 
 const stream = 'pg_basebackup --format=tar --pgdata=- --wal-method=fetch --checkpoint=fast';

@@ -1,41 +1,18 @@
 /** What the groups of the physical side share: a server that archives, its user, and the peers. */
 
-import { execFile } from 'node:child_process';
-import { chown, mkdir, readdir, rm, writeFile } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
-import { quoteLiteral, shellQuote } from '../src/core/quote.ts';
+import { quoteLiteral } from '../src/core/quote.ts';
 import { markersFolder } from '../src/operations/wal_markers.ts';
 import type { ScratchCluster } from '../src/postgres/cluster.ts';
 import { connect } from '../src/postgres/connection.ts';
 import { execute, queryOne } from '../src/postgres/query.ts';
-import { findProgram } from '../src/process/find_program.ts';
+import { baseLevel, threads, walLevel } from './codec.ts';
 import { timeScript } from './measure.ts';
+import { openPgBackRest, type PgBackRest } from './pgbackrest.ts';
 import type { Scene } from './scene.ts';
-
-/** Ours and the peer's: what a backup is compressed with, and what a segment of the WAL is. */
-export const baseLevel = 3;
-export const walLevel = 1;
-/** As many threads of ours as processes of the peer. */
-export const threads = 2;
-
-/** pgBackRest with a repository and a configuration of its own. */
-export interface PgBackRest {
-  /** Its version as it tells it. */
-  readonly version: string;
-  /** A call of it as words for a shell, as the user of the server. */
-  call(...args: readonly string[]): string;
-  /** The archive_command. @param isAsync with a process that looks ahead */
-  archiveCommand(isAsync: boolean): string;
-  /** The restore_command, with a process that looks ahead. @param pgdata that recovers */
-  restoreCommand(pgdata: string): string;
-  /** An empty repository. */
-  begin(): Promise<void>;
-  /** Forgets what was fetched ahead. */
-  forgetSpool(): Promise<void>;
-  readonly repository: string;
-}
+import { asServerUser, makeServerFolder } from './server_user.ts';
 
 /** A server whose WAL is archived by whoever is measured. */
 export interface Physical {
@@ -70,88 +47,41 @@ export interface Physical {
 
 const settleMs = 200;
 
+const settings: Readonly<Record<string, string>> = {
+  THREADS: String(threads),
+  COMPRESSION_LEVEL: String(baseLevel),
+  WAL_COMPRESSION_LEVEL: String(walLevel),
+};
+
 /** What is asked of a scene's server before it archives. */
 export const archivingSettings: Readonly<Record<string, string>> = {
   archive_mode: 'on',
   archive_command: 'true',
 };
 
-function asServerUser({ osUser }: ScratchCluster): (words: string) => string {
-  if (osUser === null) return (words) => words;
-  const { uid, gid } = osUser;
-  return (words) => `setpriv --reuid=${uid} --regid=${gid} --clear-groups ${words}`;
-}
-
-/** Makes a folder that the user of the server may write into. */
-export async function makeServerFolder(cluster: ScratchCluster, path: string): Promise<string> {
-  await mkdir(path, { recursive: true });
-  if (cluster.osUser !== null) await chown(path, cluster.osUser.uid, cluster.osUser.gid);
-  return path;
-}
-
-/** Its configuration: the codec and the levels are ours, and nothing of this machine is read. */
-function configuration(cluster: ScratchCluster, folder: string): string {
-  const { dataDirectory, socketDirectory, port } = cluster;
-  return [
-    '[global]',
-    `repo1-path=${join(folder, 'repo')}`,
-    `log-path=${join(folder, 'log')}`,
-    `lock-path=${join(folder, 'lock')}`,
-    `spool-path=${join(folder, 'spool')}`,
-    'log-level-console=error',
-    'log-level-file=off',
-    'compress-type=zst',
-    `compress-level=${baseLevel}`,
-    // Many small files in one: the fastest way that it has (2.39 and newer).
-    'repo1-bundle=y',
-    'repo1-retention-full=9',
-    'start-fast=y',
-    '[global:archive-push]',
-    `compress-level=${walLevel}`,
-    '[bench]',
-    `pg1-path=${dataDirectory}`,
-    `pg1-socket-path=${socketDirectory}`,
-    `pg1-port=${port}`,
-    'pg1-user=postgres',
-    '',
-  ].join('\n');
-}
-
-async function openPgBackRest(scene: Scene, cluster: ScratchCluster, parent: string) {
-  const { environment, signal } = scene;
-  const program = await findProgram('pgbackrest', environment);
-  if (program === null) {
-    scene.tell(
-      'pgbackrest is not installed (Debian: apt-get install pgbackrest): its rows are left out',
-    );
-    return null;
+/** Statements for the server, each time in a session of its own: it is restarted in between. */
+function queries(cluster: ScratchCluster): Pick<Physical, 'sql' | 'value'> {
+  type Client = Awaited<ReturnType<typeof connect>>;
+  async function withClient<T>(work: (client: Client) => Promise<T>): Promise<T> {
+    const name = { applicationName: 'holdfast bench' };
+    const client = await connect(cluster.parameters('postgres'), name);
+    try {
+      return await work(client);
+    } finally {
+      await client.end();
+    }
   }
-  const { stdout } = await promisify(execFile)(program, ['version']);
-  const folder = await makeServerFolder(cluster, join(parent, 'pgbackrest'));
-  const config = join(folder, 'pgbackrest.conf');
-  await writeFile(config, configuration(cluster, folder), { mode: 0o644 });
-  const words = [program, `--config=${config}`, '--stanza=bench'].map(shellQuote).join(' ');
-  const asServer = asServerUser(cluster);
-  const isAsync = '--archive-async --process-max=2';
-  const renew = async (name: string) => {
-    await rm(join(folder, name), { recursive: true, force: true });
-    await makeServerFolder(cluster, join(folder, name));
+  return {
+    sql: (...statements) =>
+      withClient(async (client) => {
+        for (const statement of statements) await execute(client, statement);
+      }),
+    value: (statement) =>
+      withClient(async (client) => {
+        const row = await queryOne<Record<string, unknown>>(client, statement);
+        return String(Object.values(row)[0]);
+      }),
   };
-  const peer: PgBackRest = {
-    version: stdout.trim(),
-    repository: join(folder, 'repo'),
-    call: (...args) => asServer([words, ...args.map(shellQuote)].join(' ')),
-    archiveCommand: (asynchronous) =>
-      `${words} ${asynchronous ? `${isAsync} ` : ''}archive-push "%p"`,
-    restoreCommand: (pgdata) =>
-      `${words} ${isAsync} --pg1-path=${shellQuote(pgdata)} archive-get %f "%p"`,
-    forgetSpool: () => renew('spool'),
-    async begin() {
-      for (const name of ['repo', 'spool', 'lock', 'log']) await renew(name);
-      await timeScript({ text: peer.call('stanza-create'), environment, signal });
-    },
-  };
-  return peer;
 }
 
 /** Switches our archiving on as an operator does; gives the command that the server then has. */
@@ -178,35 +108,14 @@ export async function openPhysical(
   const environment = {
     ...scene.environment,
     ...cluster.environment(),
+    ...settings,
     BACKUP_DIR: repository,
     // The caller's may be closed to the user of the server.
     TMPDIR: folder,
-    THREADS: String(threads),
-    COMPRESSION_LEVEL: String(baseLevel),
-    WAL_COMPRESSION_LEVEL: String(walLevel),
   };
   const asServer = asServerUser(cluster);
 
-  async function withClient<T>(work: (client: Awaited<ReturnType<typeof connect>>) => Promise<T>) {
-    const client = await connect(cluster.parameters('postgres'), {
-      applicationName: 'holdfast bench',
-    });
-    try {
-      return await work(client);
-    } finally {
-      await client.end();
-    }
-  }
-  const sql = (...statements: readonly string[]) =>
-    withClient(async (client) => {
-      for (const statement of statements) await execute(client, statement);
-    });
-  const value = (statement: string) =>
-    withClient(async (client) => {
-      const row = await queryOne<Record<string, unknown>>(client, statement);
-      return String(Object.values(row)[0]);
-    });
-
+  const { sql, value } = queries(cluster);
   if ((await value('SHOW archive_mode')) !== 'on') {
     await sql("ALTER SYSTEM SET archive_mode = 'on'", "ALTER SYSTEM SET archive_command = 'true'");
     await cluster.restart();

@@ -12,9 +12,10 @@ import {
 } from '../src/operations/wal_hooks.ts';
 import { settingLines } from '../src/postgres/setting_lines.ts';
 import { archiveAll } from './archive_all.ts';
-import { makeServerFolder, threads, walLevel } from './physical.ts';
+import { threads, walLevel } from './codec.ts';
 import type { Contender, Group } from './run_group.ts';
 import type { Scene } from './scene.ts';
+import { makeServerFolder } from './server_user.ts';
 import { openWalScene, type WalScene } from './wal_scene.ts';
 
 const floor = 'zstd -dc';

@@ -141,7 +141,10 @@ export function describeGroup(group: GroupResult): string {
 export function markdownOf(group: GroupResult): string {
   const { header, rows } = cellsOf(group);
   const table = (head: readonly string[], body: readonly (readonly string[])[]) =>
-    [head, head.map(() => '---'), ...body].map((cells) => `| ${cells.join(' | ')} |\n`).join('');
+    [
+      `| ${head.join(' | ')} |\n|${'---|'.repeat(head.length)}\n`,
+      ...body.map((cells) => `| ${cells.join(' | ')} |\n`),
+    ].join('');
   const named = rows.map(([name = '', ...rest]) => [`\`${name.replaceAll('|', '\\|')}\``, ...rest]);
   const goals = goalCells(group);
   const aimed = goals.length === 0 ? '' : `\n${table(goalHeader, goals)}`;

@@ -6,9 +6,10 @@ import { HoldfastError } from '../src/core/errors.ts';
 import { shellQuote } from '../src/core/quote.ts';
 import { startChild } from '../src/process/stream.ts';
 import { archiveAll } from './archive_all.ts';
-import { makeServerFolder, threads, walLevel } from './physical.ts';
+import { threads, walLevel } from './codec.ts';
 import type { Contender, Group, Measured } from './run_group.ts';
 import type { Scene } from './scene.ts';
+import { makeServerFolder } from './server_user.ts';
 import { storedBytes } from './stored_bytes.ts';
 import { openWalScene, type WalScene } from './wal_scene.ts';
 

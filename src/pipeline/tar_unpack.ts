@@ -1,6 +1,6 @@
 /**
  * Unpacks a tar archive as it streams by. The files are written by other threads (libuv's) while
- * this one looks at what comes next: a program of its own would have every byte carried to it first.
+ * this one looks at what comes next: a program would have every byte carried to it first.
  */
 
 import {
@@ -230,8 +230,8 @@ class TarUnpacker extends Writable {
 }
 
 /**
- * Begins to unpack an archive as `tar --extract --preserve-permissions --no-same-owner` does: files,
- * folders and symbolic links, with their modes and times. A file that lies there already is
+ * Begins to unpack an archive as `tar --extract --preserve-permissions --no-same-owner` does:
+ * files, folders and symbolic links, with their modes and times. A file that lies there already is
  * replaced. Large files are on the disk at the end; the caller brings the rest there.
  *
  * @param folder exists; when the stream fails some files lie in it
