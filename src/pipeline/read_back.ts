@@ -86,7 +86,7 @@ async function openLookedAt(
   }
 }
 
-/** Whoever writes files does so in calls of half a megabyte: one for each piece costs a tenth more. */
+/** Whoever writes files does so half a megabyte at a time: single pieces cost a tenth more. */
 const piecesAtOnce = 8;
 
 /** What the program that fails says counts more than what its reader makes of the cut end. */
