@@ -4,8 +4,8 @@
 # 1 when it is surely not in the archive, and with 126 or above when that cannot be told: with 1 the
 # server takes it for the end of the WAL. A third argument names the unfinished segment with which
 # this recovery ends: a file of the stream, or of the archive, within the folder of the cluster. A
-# fourth names the last segment that the recovery needs to stop at its target: the server reads ahead
-# of that, and what is wrong there is no more than the end of the WAL. `wal_fetch --end`
+# fourth names the last segment that the recovery needs to stop at its target: the server reads
+# ahead of that, and what is wrong there is no more than the end of the WAL. `wal_fetch --end`
 # (recovery_end_command) removes what was unpacked ahead. Written by Holdfast.
 # shellcheck disable=SC2016 # a $ in a name stays a $
 # shellcheck disable=SC2015 # give_up ends the run: A && B || give_up says "unless both"
@@ -71,8 +71,8 @@ next_segment() {
   printf '%s%08X%08X' "${1%????????????????}" "$high" "$low"
 }
 
-# Whether a later segment of the same timeline is there, or that cannot be told: then the one that is
-# missing is a gap, and not the end of the WAL. has_later NAME
+# Whether a later segment of the same timeline is there, or that cannot be told: then the one that
+# is missing is a gap, and not the end of the WAL. has_later NAME
 has_later() {
   later=
   folder=$archive/${1%????????????????}

@@ -177,8 +177,8 @@ export function archiveCommand(hook: string): string {
  *
  * @param unfinished a file within the cluster's folder that stands for its segment where no
  *   complete one is there: the recovery ends with it. `null`: none does; no standby takes one
- * @param last the segment in which the target lies: the server reads ahead of it (recovery_prefetch),
- *   and shall not end in FATAL for what is wrong there. `null`: all that there is is needed
+ * @param last the segment in which the target lies: the server reads ahead of it, and shall not end
+ *   in FATAL for what is wrong there (recovery_prefetch). `null`: all that there is is needed
  */
 export function restoreCommand(
   hook: string,
