@@ -39,6 +39,17 @@ export interface WalMarkers {
   sweep(keep: ReadonlySet<string>): Promise<void>;
 }
 
+/** Somebody may have taken the folder away: it holds nothing that is needed. */
+async function inFolder<T>(folder: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (errorNumber(error) !== 'ENOENT') throw error;
+    await makeFolders(folder);
+    return work();
+  }
+}
+
 /** Opens the markers of a cluster; their folder is made where it is missing. */
 export async function openMarkers(
   folder: string,
@@ -47,21 +58,10 @@ export async function openMarkers(
   await makeFolders(folder);
   const pathOf = (name: string) => join(folder, name);
 
-  /** Somebody may have taken the folder away: it holds nothing that is needed. */
-  async function inFolder<T>(work: () => Promise<T>): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      if (errorNumber(error) !== 'ENOENT') throw error;
-      await makeFolders(folder);
-      return work();
-    }
-  }
-
   /** In one step, and without an fsync: after a crash the work is done again. */
   async function write(name: string, marker: WalMarker): Promise<void> {
     const temporary = pathOf(`.${name}.tmp`);
-    await inFolder(() => writeFile(temporary, formatMarker(marker), { mode: fileMode }));
+    await inFolder(folder, () => writeFile(temporary, formatMarker(marker), { mode: fileMode }));
     await rename(temporary, pathOf(name));
   }
 
@@ -86,7 +86,7 @@ export async function openMarkers(
       const marker: WalMarker = { kind: 'working', pid };
       try {
         const options = { flag: 'wx', mode: fileMode };
-        await inFolder(() => writeFile(pathOf(name), formatMarker(marker), options));
+        await inFolder(folder, () => writeFile(pathOf(name), formatMarker(marker), options));
         return true;
       } catch (error) {
         if (errorNumber(error) !== 'EEXIST') throw error;
@@ -105,7 +105,7 @@ export async function openMarkers(
     },
     remove: (name) => rm(pathOf(name), { recursive: true, force: true }),
     async sweep(keep) {
-      for (const name of await inFolder(() => readdir(folder))) {
+      for (const name of await inFolder(folder, () => readdir(folder))) {
         if (!keep.has(name)) await rm(pathOf(name), { recursive: true, force: true });
       }
     },

@@ -78,7 +78,7 @@ export async function currentClaim(archive: WalArchive): Promise<WalClaim | null
 }
 
 /** @throws HoldfastError ARCHIVE_CLAIMED when the archive is not, or no longer, whoever puts's */
-export async function requireClaim({
+async function requireClaim({
   archive,
   claim,
 }: Pick<WalPutRequest, 'archive' | 'claim'>): Promise<void> {

@@ -1,4 +1,4 @@
-/** Stores the files that wait in one data directory, several at a time, and marks what is stored. */
+/** Stores the files that wait in one data directory, several at a time, and marks them. */
 
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';

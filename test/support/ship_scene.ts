@@ -8,7 +8,7 @@ import type { ShipResult } from '../../src/operations/wal_ship.ts';
 import { findProgram } from '../../src/process/find_program.ts';
 import type { DataChild } from '../../src/process/stream.ts';
 import { type ArchivingBench, openArchivingBench, waitFor } from './archiving_bench.ts';
-import { testEnvironment } from './cluster.ts';
+import { type TestCluster, testEnvironment } from './cluster.ts';
 import { type Outcome, spawnCommand } from './command.ts';
 import { until } from './fault.ts';
 import { jsonOf } from './workbench.ts';
@@ -44,18 +44,10 @@ export interface ShipScene {
 
 const segmentMb = 1;
 
-/** Opens one whose hook tells of every compression of its own. */
-export async function openShipScene(): Promise<ShipScene> {
-  const settings = {
-    archive_mode: 'on',
-    wal_level: 'replica',
-    wal_keep_size: '1GB',
-    max_wal_size: '1GB',
-  };
-  const bench = await openArchivingBench(settings, { walSegmentMb: segmentMb });
-  const { cluster, folder, repository, archive, environment } = bench;
-  const programs = join(folder, 'programs');
-  const calls = join(folder, 'calls');
+/** Installs the hook with a zstd that tells of every compression. @returns where it does */
+async function installTelling(bench: ArchivingBench): Promise<string> {
+  const programs = join(bench.folder, 'programs');
+  const calls = join(bench.folder, 'calls');
   await mkdir(programs, { mode: 0o755 });
   const zstd = await findProgram('zstd', testEnvironment);
   const told = `#!/bin/sh\ncase $1 in --compress) echo x >>'${calls}' ;; esac\nexec ${zstd} "$@"\n`;
@@ -66,6 +58,54 @@ export async function openShipScene(): Promise<ShipScene> {
   const path = { PATH: `${programs}:${testEnvironment.PATH}` };
   const installed = await bench.setup(['install', '--yes'], path);
   if (installed.status !== 0) throw new Error(installed.stderr);
+  return calls;
+}
+
+async function fillSegments(cluster: TestCluster, segments: number): Promise<string[]> {
+  const names: string[] = [];
+  await cluster.sql('CREATE TABLE IF NOT EXISTS load (n int, note text)');
+  for (let count = 0; count < segments; count += 1) {
+    const [row] = await cluster.sql([
+      'INSERT INTO load SELECT n, md5(random()::text) FROM generate_series(1, 1500) n',
+      'SELECT pg_walfile_name(pg_switch_wal()) AS name',
+    ]);
+    names.push(String(row?.name));
+  }
+  return names;
+}
+
+/** Reads every segment of the archive and compares it with the server's, which has them all. */
+async function verifySegments(
+  { archive, cluster }: ArchivingBench,
+  mayLackDigest: boolean,
+): Promise<string[]> {
+  const below = join(archive, '00000001');
+  const names: string[] = [];
+  for (const file of (await readdir(below)).sort()) {
+    if (!file.endsWith('.zst')) continue;
+    const name = file.slice(0, -4);
+    const plain = zstdDecompressSync(await readFile(join(below, file)));
+    const digest = readFile(join(below, `${name}.sha256`), 'utf8');
+    const [sum] = parseSums(await digest.catch(() => ''));
+    const isDigestRight = sum === undefined ? mayLackDigest : sum.sha256 === sha256Of(plain);
+    const own = await readFile(join(cluster.dataDirectory, 'pg_wal', name));
+    if (!isDigestRight || !own.equals(plain)) throw new Error(`${name} differs`);
+    names.push(name);
+  }
+  return names;
+}
+
+/** Opens one whose hook tells of every compression of its own. */
+export async function openShipScene(): Promise<ShipScene> {
+  const settings = {
+    archive_mode: 'on',
+    wal_level: 'replica',
+    wal_keep_size: '1GB',
+    max_wal_size: '1GB',
+  };
+  const bench = await openArchivingBench(settings, { walSegmentMb: segmentMb });
+  const { cluster, repository, archive, environment } = bench;
+  const calls = await installTelling(bench);
   const [{ archive_command: hook } = {}] = await cluster.sql('SHOW archive_command');
   const statusFolder = join(cluster.dataDirectory, 'pg_wal', 'archive_status');
 
@@ -88,18 +128,7 @@ export async function openShipScene(): Promise<ShipScene> {
         return row?.archive_command === value;
       });
     },
-    async fill(segments) {
-      const names: string[] = [];
-      await cluster.sql('CREATE TABLE IF NOT EXISTS load (n int, note text)');
-      for (let count = 0; count < segments; count += 1) {
-        const [row] = await cluster.sql([
-          'INSERT INTO load SELECT n, md5(random()::text) FROM generate_series(1, 1500) n',
-          'SELECT pg_walfile_name(pg_switch_wal()) AS name',
-        ]);
-        names.push(String(row?.name));
-      }
-      return names;
-    },
+    fill: (segments) => fillSegments(cluster, segments),
     async waiting() {
       const names = await readdir(statusFolder);
       return names.flatMap((name) => (name.endsWith('.ready') ? [name.slice(0, -6)] : []));
@@ -123,22 +152,7 @@ export async function openShipScene(): Promise<ShipScene> {
       );
       return child;
     },
-    async verified(mayLackDigest = false) {
-      const below = join(archive, '00000001');
-      const names: string[] = [];
-      for (const file of (await readdir(below)).sort()) {
-        if (!file.endsWith('.zst')) continue;
-        const name = file.slice(0, -4);
-        const plain = zstdDecompressSync(await readFile(join(below, file)));
-        const digest = readFile(join(below, `${name}.sha256`), 'utf8');
-        const [sum] = parseSums(await digest.catch(() => ''));
-        const isDigestRight = sum === undefined ? mayLackDigest : sum.sha256 === sha256Of(plain);
-        const own = await readFile(join(cluster.dataDirectory, 'pg_wal', name));
-        if (!isDigestRight || !own.equals(plain)) throw new Error(`${name} differs`);
-        names.push(name);
-      }
-      return names;
-    },
+    verified: (mayLackDigest = false) => verifySegments(bench, mayLackDigest),
     async unfinished() {
       const all = await readdir(archive, { recursive: true });
       return all.filter((name) => /\.(tmp|partial)$/.test(name));

@@ -12,7 +12,6 @@ import {
   renderWalPush,
   writeHook,
 } from '../../src/operations/wal_hooks.ts';
-import { markersFolder } from '../../src/operations/wal_markers.ts';
 import { startTestCluster, type TestCluster, testEnvironment } from './cluster.ts';
 import { until } from './fault.ts';
 import { openWorkbench, type Workbench } from './workbench.ts';
@@ -44,8 +43,7 @@ export async function openWalScene(): Promise<WalScene> {
   const bench = await openWorkbench(cluster);
   const { repository } = bench;
   await openRepository(repository, { create: true, now: new Date() });
-  const encoded = 'main%20%27x%22%20%24%28id%29%20%C3%A9';
-  const archive = join(repository, 'incremental', encoded, 'wal');
+  const archive = join(repository, 'incremental/main%20%27x%22%20%24%28id%29%20%C3%A9/wal');
   const hook = hookFile(repository, clusterName, 'wal_push');
   const [row] = await cluster.sql('SELECT system_identifier::text AS id FROM pg_control_system()');
   const claim = {
@@ -57,7 +55,7 @@ export async function openWalScene(): Promise<WalScene> {
   };
   await mkdir(archive, { recursive: true });
   await writeFile(join(archive, 'claim.json'), `${formatClaim(claim)}\n`);
-  const markers = markersFolder(join(repository, 'state'), clusterName);
+  const markers = join(repository, 'state/wal_ship/scene');
   const facts = { archive, markers, claim, segmentBytes: 16 * 1024 * 1024, compressionLevel: 1 };
   await writeHook(hook, renderWalPush({ ...facts, path: await hookPath(testEnvironment) }));
   await giveTo(cluster, repository, [archive, join(archive, 'claim.json'), hook]);
