@@ -15,7 +15,8 @@ const logTailBytes = 16 * 1024;
 
 /**
  * Waits until its standard input ends, which it does also when the process that holds the other
- * end is killed; then ends the server and removes the folders. It tries again for a while, since a
+ * end is killed; then ends the server, and whatever was restored beside it and runs, and removes
+ * the folders. It tries again for a while, since a
  * program that was just starting may still write. Ctrl-C reaches the whole process group, so the
  * signals are ignored. In a parent folder that is closed to the server's user the folder stays,
  * empty.
@@ -29,6 +30,12 @@ shift 2
 tries=0
 while [ "$tries" -lt 20 ]; do
   "$pg_ctl" stop --silent --pgdata="$data" --mode=immediate >/dev/null 2>&1
+  for folder in "$@"; do
+    for pid_file in "$folder"/*/postmaster.pid; do
+      if [ ! -e "$pid_file" ]; then continue; fi
+      "$pg_ctl" stop --silent --pgdata="\${pid_file%/*}" --mode=immediate >/dev/null 2>&1
+    done
+  done
   rm -rf -- "$@" 2>/dev/null
   left=0
   for folder in "$@"; do
