@@ -56,10 +56,16 @@ function planLines({ server }: Run, plan: InstallPlan): string[] {
     ...(plan.changes.length === 0
       ? ['the server is set to it already']
       : plan.changes.map((change) => printable(statement(change)))),
-    plan.restart.length === 0
-      ? 'takes effect with a reload, which is done'
-      : `the server has to be restarted afterwards, for ${plan.restart.join(' and ')}`,
+    ...effectLines(plan),
   ];
+}
+
+/** When it takes effect; nothing where nothing is changed and nothing waits. */
+function effectLines({ changes, restart }: InstallPlan): string[] {
+  if (restart.length > 0) {
+    return [`the server has to be restarted afterwards, for ${restart.join(' and ')}`];
+  }
+  return changes.length === 0 ? [] : ['takes effect with a reload, which is done'];
 }
 
 async function installOrTakeOver(run: Run, takeOver: boolean): Promise<CommandResult> {
