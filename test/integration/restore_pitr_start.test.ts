@@ -221,6 +221,8 @@ describe('a server whose configuration lies elsewhere', () => {
     const { status } = await bench.program('pg_ctl', ...args);
     expect(status, await readFile(log, 'utf8').catch(() => '')).toBe(0);
     const { stop_lsn: stop } = (await bench.takeBase()).manifest;
+    // A segment with nothing in it is not ended.
+    await bench.cluster.sql('INSERT INTO marker VALUES (6)');
     await bench.switchSegment();
     await bench.handOver();
 
