@@ -77,6 +77,7 @@ describe('npm run quickstart on a fresh Debian 12', () => {
     const { output, exitCode } = await sh(`cd ${home} && npm run quickstart`);
     expect(exitCode, output).toBe(0);
     expect(output).toContain('installing Node 24 and the npm packages');
+    expect(output).toContain('all 1500 rows were there');
     expect(output).toContain('installing the system packages postgresql postgresql-client zstd');
   });
 
