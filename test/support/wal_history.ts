@@ -38,6 +38,8 @@ type Event =
       readonly goesOn: boolean;
       /** Whether a transaction ends while the backup runs. */
       readonly busy: boolean;
+      /** Whether the segment in which it ends is lost. */
+      readonly torn: boolean;
     }
   | { readonly kind: 'promote'; readonly back: number; readonly partial: boolean }
   /** The old primary writes on. */
@@ -62,6 +64,7 @@ const event: fc.Arbitrary<Event> = fc.oneof(
       segments: fc.integer({ min: 1, max: 3 }),
       goesOn: often,
       busy: often,
+      torn: rarely,
     }),
   },
   {
@@ -167,9 +170,9 @@ class World {
     const stop = at(this.#open().number, offsets.stop);
     this.#record(event, started, at(begun, 0x28), stop);
     if (event.goesOn) this.#commit(offsets.commit);
-    else this.#archive(false);
+    else this.#archive(event.torn);
     this.time += event.hours * hourMs;
-    if (event.goesOn) this.#archive(false);
+    if (event.goesOn) this.#archive(event.torn);
   }
 
   #record(event: Event & { kind: 'base' }, started: number, start: Lsn, stop: Lsn): void {
