@@ -68,10 +68,11 @@ export function parseTargetTime(text: string): string {
   const asUtc = new Date(`${wall}Z`);
   const offset = offsetOf(zone);
   const isTime = !Number.isNaN(asUtc.getTime()) && asUtc.toISOString().startsWith(wall);
-  if (!isTime || Math.abs(offset) > offsetMinutesMax) {
+  const utc = isTime ? new Date(asUtc.getTime() - offset * 60_000).toISOString() : '';
+  // Texts of another number of digits would not sort as the times do.
+  if (!/^\d{4}-/.test(utc) || Math.abs(offset) > offsetMinutesMax) {
     throw new HoldfastError('USAGE', `${JSON.stringify(text)} is no time`, { hint: timeHint });
   }
-  const utc = new Date(asUtc.getTime() - offset * 60_000).toISOString();
   return `${utc.slice(0, 19)}.${fraction.padEnd(6, '0')}Z`;
 }
 

@@ -21,7 +21,7 @@ import { requireOurPlace } from './pitr_place.ts';
 import type { PitrPlan } from './pitr_plan.ts';
 import type { PitrRequest, PreparedPitr } from './pitr_request.ts';
 import { requireRoom } from './pitr_room.ts';
-import { mapTablespaces, ownPaths, requireApart } from './pitr_tablespaces.ts';
+import { mapTablespaces, ownPaths, requireApart, requireOutside } from './pitr_tablespaces.ts';
 
 /** Unpacked so many bytes need a little more on a disk. */
 const spaceFactor = 1.02;
@@ -112,6 +112,7 @@ export async function preparePitr(
   const present = way === 'delta' ? existing?.tablespaces : undefined;
   const mapped = mapTablespaces(manifest.tablespaces, request.tablespaces, present);
   const own = await ownPaths(mapped);
+  requireOutside(context.repository.root, [pgdata, ...own.values()]);
   requireApart([pgdata, ...own.values()]);
   for (const [oid, folder] of own) {
     const isOpen = way === 'delta' || (existing !== null && isLeft(existing, identifier));

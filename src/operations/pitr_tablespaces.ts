@@ -52,6 +52,20 @@ export function requireApart(folders: readonly string[]): void {
   });
 }
 
+/**
+ * Nothing but what is Holdfast's lies in a repository: a cluster there would be in the way of what
+ * removes old backups, and go with the repository.
+ *
+ * @throws HoldfastError USAGE
+ */
+export function requireOutside(repository: string, folders: readonly string[]): void {
+  const inside = folders.find((each) => each === repository || each.startsWith(`${repository}/`));
+  if (inside === undefined) return;
+  throw new HoldfastError('USAGE', `${JSON.stringify(inside)} lies within the repository`, {
+    hint: 'Name a folder beside it.',
+  });
+}
+
 /** Tells the server where the tablespaces are (manual, "Low-Level Base Backup", tablespace_map). */
 export function tablespaceMap(mapped: readonly MappedTablespace[]): string {
   return mapped

@@ -1,5 +1,6 @@
 /** Switches the archiving of a server's WAL on and off, and says how it is (PRODUCT.md). */
 
+import { access } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openWalArchive, walFolder } from '../catalog/wal_archive.ts';
 import {
@@ -205,6 +206,15 @@ export interface ArchivingStatus {
   readonly failure: string | null;
 }
 
+/** Why the hook cannot be called whatever the archiver has told so far; `null`: it is there. */
+async function hookProblem({ hook }: ArchivingServer): Promise<string | null> {
+  const isThere = await access(hook).then(
+    () => true,
+    () => false,
+  );
+  return isThere ? null : `${printable(hook)} is not there: setup_archiving.ts writes it again`;
+}
+
 /** Reads how archiving is; asks the hook itself where it has failed. */
 export async function readStatus(
   context: RepositoryContext,
@@ -218,8 +228,9 @@ export async function readStatus(
   const isActive = isArchiving(facts, command);
   const { lastFailed, lastFailedAt, lastArchivedAt } = archiver;
   const hasFailed = lastFailedAt !== null && lastFailedAt > (lastArchivedAt ?? new Date(0));
-  const failure =
+  const said =
     isActive && hasFailed && lastFailed !== null ? await explainFailure(server, lastFailed) : null;
+  const failure = isActive ? ((await hookProblem(server)) ?? said) : null;
   const isWorking = isActive && failure === null && claim !== null;
   return { isWorking, facts, plan, claim, archiver, failure };
 }

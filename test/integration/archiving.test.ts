@@ -108,6 +108,15 @@ describe('archiving', () => {
     });
   });
 
+  it('does not work without its hook, whatever the archiver has told so far', async () => {
+    const hook = join(bench.repository, 'hooks/main%20cluster/wal_push');
+    await rename(hook, `${hook}.away`);
+    const status = await bench.setup(['status']);
+    expect([status.status, status.json.failure]).toEqual([3, expect.stringContaining(hook)]);
+    await rename(`${hook}.away`, hook);
+    expect((await bench.setup(['status'])).status).toBe(0);
+  });
+
   it('tells why it fails, in the words of the hook', async () => {
     const claim = join(bench.archive, 'claim.json');
     await rename(claim, `${claim}.away`);
@@ -216,7 +225,7 @@ describe('a server that archives already', () => {
     const failed = await bench.setup(['--yes', '--force'], { PATH });
     expect(failed.status).toBe(3);
     expect(failed.stderr).toContain('zstd does not run');
-    expect(failed.stderr).toContain('scripts/backup_full.ts');
+    expect(failed.stderr).toContain('scripts/wal_stream.ts');
     expect(await setting(bench, 'archive_command')).toBe(before);
   });
 

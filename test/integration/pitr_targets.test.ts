@@ -259,6 +259,16 @@ describe('recovers exactly', () => {
 });
 
 describe('refuses before a byte is written', () => {
+  it('a place within the repository', async () => {
+    const inside = join(bench.repository, 'inside');
+    const outcome = await restorers.run(['--pgdata', inside]);
+    expect([outcome.status, outcome.stderr]).toEqual([
+      2,
+      expect.stringContaining('lies within the repository'),
+    ]);
+    await expect(stat(inside)).rejects.toThrow('ENOENT');
+  });
+
   it('what lies before the first base backup', async () => {
     const begun = microseconds(firstBase().started_at);
     const early = endings().filter(({ lsn }) => lsn < lsnOf(firstBase().start_lsn));
