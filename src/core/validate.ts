@@ -5,9 +5,9 @@ import { type ErrorCode, HoldfastError } from './errors.ts';
 import type { Static, TSchema } from './type_builder.ts';
 
 /**
- * Our schemas come out of a builder that a test holds against TypeBox, and strict mode refuses words
- * that it does not know: they are not held against JSON Schema's own at every start, which took
- * half of the time (measured).
+ * Our schemas come out of a builder that a test holds against TypeBox, and strict mode refuses
+ * words that it does not know: they are not held against JSON Schema's own at every start, which
+ * took half of the time (measured).
  */
 const trusted = { meta: false, validateSchema: false } as const;
 

@@ -72,7 +72,7 @@ const algorithmSince = 15;
 const relationKindSince = 16;
 
 /** `K_OFFSET_POS_NOT_SET` and `K_OFFSET_POS_SET` of pg_backup_archiver.h. */
-export const placeUntold = 1;
+const placeUntold = 1;
 export const placeTold = 2;
 
 const formatCustom = 1;
