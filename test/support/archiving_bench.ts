@@ -42,7 +42,11 @@ export interface ArchivingBench {
     argv: readonly string[],
     environment?: Readonly<Record<string, string>>,
   ): Promise<Outcome>;
-  /** Runs scripts/backup_incremental.ts, which must succeed. @returns what it says as JSON */
+  /**
+   * Runs scripts/backup_incremental.ts, which must succeed. All WAL stays: tests compare with it.
+   *
+   * @returns what it says as JSON
+   */
   moveForward(base: 'now' | 'none', environment?: Readonly<Record<string, string>>): Promise<Moved>;
   close(): Promise<void>;
 }
@@ -97,7 +101,8 @@ export async function openArchivingBench(
       return { ...outcome, json: outcome.stdout === '' ? {} : jsonOf(outcome) };
     },
     async moveForward(base, more = {}) {
-      const outcome = await run('backup_incremental', ['--base', base, '--json'], more);
+      const argv = ['--base', base, '--no-retention', '--json'];
+      const outcome = await run('backup_incremental', argv, more);
       if (outcome.status !== 0) throw new Error(outcome.stderr);
       return jsonOf<Moved>(outcome);
     },
