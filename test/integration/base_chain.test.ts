@@ -100,20 +100,6 @@ describe('five base backups in a row', () => {
     expect(plan.needed_bytes).toBeGreaterThan(size * (scene.isIncremental ? 2 : 1));
     expect(outcome.stderr.includes(`put together from ${labels()[0]}`)).toBe(scene.isIncremental);
   });
-
-  it('leave nothing of the parts behind that they are put together from', async () => {
-    const pgdata = scene.newFolder();
-    const outcome = await scene.restore(pgdata);
-    expect(outcome.status, outcome.stderr).toBe(0);
-    const names = [...(await readdir(pgdata)), ...(await readdir(spaceOf(pgdata)))];
-    expect(names.filter((name) => name.startsWith('holdfast_'))).toEqual([]);
-    // Nothing shares its blocks with a file elsewhere.
-    const control = await stat(join(pgdata, 'global/pg_control'));
-    const version = await stat(join(pgdata, 'PG_VERSION'));
-    expect([control.nlink, version.nlink]).toEqual([1, 1]);
-    await rm(pgdata, { recursive: true });
-    await rm(spaceOf(pgdata), { recursive: true });
-  });
 });
 
 describe('restore.sh of the fifth', () => {
@@ -188,10 +174,6 @@ describe('a chain that is broken', () => {
       expect(found.stderr).toContain(`${labels()[victim()]} is damaged`);
       expect(found.plan.passed_over.at(-1)).toMatchObject({ label: labels()[victim()] });
       expect(found.plan.passed_over).toHaveLength(5 - victim());
-      // That of the newest backup itself is nothing else.
-      const pgdata = scene.newFolder();
-      const itself = await scene.restore(pgdata, '--target-immediate');
-      expect([itself.status, await readdir(pgdata)]).toEqual([4, []]);
       const deep = await verify(labels()[4] ?? '', '--deep');
       expect(deep.status, deep.stderr).toBe(4);
       expect(deep.stderr).toContain(labels()[victim()]);
@@ -244,21 +226,21 @@ describe('a restore that is killed while it puts them together', () => {
 });
 
 describe('pg_combinebackup', () => {
-  let count = 0;
+  let programs: string;
+  beforeAll(async () => {
+    programs = join(scene.folder, 'programs');
+    const { cluster } = scene.wal;
+    await asServerUser(cluster, 'cp', ['-r', cluster.binDirectory, programs]);
+    // Older servers have none.
+    await rename(join(programs, 'pg_combinebackup'), join(programs, 'real')).catch(() => undefined);
+  });
 
-  /** Restores with a program in its place that does this besides; `"$real" "$@"` is the program. */
+  /** Restores with a program in its place that does this; `"$real" "$@"` is the program. */
   async function restoreWith(lines: string) {
-    count += 1;
-    const programs = join(scene.folder, `programs ${count}`);
-    const { binDirectory } = scene.wal.cluster;
-    await asServerUser(scene.wal.cluster, 'cp', ['-r', binDirectory, programs]);
     const path = join(programs, 'pg_combinebackup');
-    await rename(path, join(programs, 'real')).catch(() => undefined);
     await writeFile(path, `#!/bin/sh\nreal=\${0%/*}/real\n${lines}\n`, { mode: 0o755 });
     const pgdata = scene.newFolder();
-    const outcome = await scene.restoreWith({ PG_BIN_DIR: programs }, pgdata);
-    await rm(programs, { recursive: true });
-    return { pgdata, outcome };
+    return { pgdata, outcome: await scene.restoreWith({ PG_BIN_DIR: programs }, pgdata) };
   }
 
   it('after which the restore is killed leaves no folder that a server starts on', async () => {
@@ -280,15 +262,21 @@ describe('pg_combinebackup', () => {
     expect(left.length === 0).toBe(scene.isIncremental);
   }, 120_000);
 
-  it('that warns of checksums is heard', async () => {
+  it('that warns of checksums is heard, and what it took to put together is gone', async () => {
     const words = 'only some backups have checksums enabled';
-    const { outcome } = await restoreWith(
+    const { pgdata, outcome } = await restoreWith(
       `"$real" "$@" && echo 'pg_combinebackup: warning: ${words}' >&2`,
     );
     expect(outcome.status, outcome.stderr).toBe(0);
     expect(jsonOf<{ warnings: string[] }>(outcome).warnings).toEqual(
       scene.isIncremental ? [words] : [],
     );
+    const names = [...(await readdir(pgdata)), ...(await readdir(spaceOf(pgdata)))];
+    expect(names.filter((name) => name.startsWith('holdfast_'))).toEqual([]);
+    // No file shares its blocks with another one.
+    const control = await stat(join(pgdata, 'global/pg_control'));
+    const version = await stat(join(pgdata, 'PG_VERSION'));
+    expect([control.nlink, version.nlink]).toEqual([1, 1]);
   }, 120_000);
 });
 

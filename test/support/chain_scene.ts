@@ -39,7 +39,7 @@ export interface ChainScene extends ChainRestores {
 
 /** The tables, of which half lies in the tablespace; a marker holds the sums of both. */
 const tables = (tablespace: string) => [
-  `CREATE TABLE kept AS SELECT i, md5(i::text) AS text FROM generate_series(1, 20000) AS i`,
+  `CREATE TABLE kept AS SELECT i, md5(i::text) AS text FROM generate_series(1, 6000) AS i`,
   `CREATE TABLE elsewhere TABLESPACE ${tablespace} AS SELECT * FROM kept`,
   `CREATE TABLE marker (id int PRIMARY KEY, kept bigint, elsewhere bigint)`,
 ];
