@@ -1,4 +1,4 @@
-/** scripts/wal_stream.ts where something is wrong: what is refused, what mends itself, what is said. */
+/** scripts/wal_stream.ts in trouble: what is refused, what mends itself, what is said of it. */
 
 import { readdir, readFile, rename, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
