@@ -126,18 +126,19 @@ describe('retention of a cluster', () => {
 
   it('and a base backup at once: it waits, or the prune leaves all as it is', async () => {
     const seen = new Set(await readdir(join(scene.wal.archive, '00000001')));
-    await scene.work();
     const { manifest } = await scene.take('full');
+    // A segment in which nothing is written would not be switched.
+    await scene.work();
     await scene.wal.switchSegment();
     // The window begins behind this one now, so that the one before it goes.
     await age(manifest.label, 8, seen);
     await handOver();
-    await scene.work();
     // Whichever begins first.
     const [taken, pruned] = await Promise.all([
       scene.take('full'),
       run('--yes', '--force', '--cluster', scene.wal.name),
     ]);
+    await scene.work();
     await scene.wal.switchSegment();
     await handOver();
     for (const { reason } of pruned.pruned_clusters?.flatMap(({ skipped }) => skipped) ?? []) {
