@@ -4,7 +4,7 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { quoteLiteral } from '../src/core/quote.ts';
-import { markersFolder } from '../src/operations/wal_markers.ts';
+import { markersFolder } from '../src/operations/archiving/wal_markers.ts';
 import type { ScratchCluster } from '../src/postgres/cluster.ts';
 import { connect } from '../src/postgres/connection.ts';
 import { execute, queryOne } from '../src/postgres/query.ts';

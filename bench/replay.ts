@@ -9,7 +9,7 @@ import {
   renderWalFetch,
   restoreCommand,
   writeHook,
-} from '../src/operations/wal_hooks.ts';
+} from '../src/operations/archiving/wal_hooks.ts';
 import { settingLines } from '../src/postgres/setting_lines.ts';
 import { archiveAll } from './archive_all.ts';
 import { threads, walLevel } from './codec.ts';

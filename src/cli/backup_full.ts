@@ -4,13 +4,13 @@ import { mapBounded } from '../catalog/map_bounded.ts';
 import { exitStatus, HoldfastError, toHoldfastError } from '../core/errors.ts';
 import type { Tier } from '../core/label.ts';
 import { worstStatus } from '../core/worst_status.ts';
-import { applyRetention } from '../operations/apply_retention.ts';
-import { backupFull } from '../operations/backup_full.ts';
-import { checkReadiness } from '../operations/backup_readiness.ts';
 import { chooseTargets, targetNames } from '../operations/backup_targets.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import { shareContext } from '../operations/context.ts';
+import { backupFull } from '../operations/full/backup_full.ts';
+import { checkReadiness } from '../operations/full/backup_readiness.ts';
 import { recordFailure, recordSuccess } from '../operations/record_status.ts';
+import { applyRetention } from '../operations/retention/apply_retention.ts';
 import type { ResolvedTarget } from '../postgres/connection.ts';
 import {
   backedUp,

@@ -4,8 +4,8 @@ import { listBaseBackups } from '../catalog/base_catalog.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { openGaps } from '../core/open_gaps.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
-import { applyClusterRetention } from '../operations/apply_retention.ts';
-import { type IncrementalRequest, moveForward } from '../operations/backup_incremental.ts';
+import { type IncrementalRequest, moveForward } from '../operations/base/backup_incremental.ts';
+import { applyClusterRetention } from '../operations/retention/apply_retention.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { needRepository } from './open_context.ts';
 

@@ -4,10 +4,10 @@ import { type ExitStatus, exitStatus, type HoldfastError } from '../core/errors.
 import { totalBytes } from '../core/manifest_sizes.ts';
 import { printable } from '../core/printable.ts';
 import { formatBytes, formatCount, formatDuration } from '../core/units.ts';
-import type { AppliedRetention } from '../operations/apply_retention.ts';
-import type { BackupResult } from '../operations/backup_full.ts';
-import type { BackupReadiness } from '../operations/backup_readiness.ts';
 import { serverOf } from '../operations/backup_targets.ts';
+import type { BackupResult } from '../operations/full/backup_full.ts';
+import type { BackupReadiness } from '../operations/full/backup_readiness.ts';
+import type { AppliedRetention } from '../operations/retention/apply_retention.ts';
 import type { ResolvedTarget } from '../postgres/connection.ts';
 import type { Log } from '../process/console.ts';
 import { errorDocument } from './error_document.ts';

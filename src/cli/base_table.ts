@@ -2,7 +2,7 @@
 
 import { printable } from '../core/printable.ts';
 import { formatAge, formatBytes, formatCount, formatDuration } from '../core/units.ts';
-import type { BaseFacts, BaseList } from '../operations/list_bases.ts';
+import type { BaseFacts, BaseList } from '../operations/base/list_bases.ts';
 import { formatTable } from './table.ts';
 
 const header = ['base backup', 'cluster', 'state', 'age', 'stored', 'cluster size', 'from', 'took'];

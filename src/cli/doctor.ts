@@ -11,8 +11,8 @@ import {
 import { printable, printableText } from '../core/printable.ts';
 import { redactPasswords } from '../core/secret.ts';
 import { formatCount } from '../core/units.ts';
-import { examine } from '../operations/doctor.ts';
-import type { SettingFact } from '../operations/doctor_settings.ts';
+import { examine } from '../operations/doctor/doctor.ts';
+import type { SettingFact } from '../operations/doctor/doctor_settings.ts';
 import type { CommandResult, Invocation, OutputStream } from './command.ts';
 import { formatTable } from './table.ts';
 

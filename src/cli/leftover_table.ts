@@ -2,7 +2,7 @@
 
 import { printable } from '../core/printable.ts';
 import { formatAge, formatBytes } from '../core/units.ts';
-import type { ListedLeftover } from '../operations/list_leftovers.ts';
+import type { ListedLeftover } from '../operations/restore/list_leftovers.ts';
 import { formatTable } from './table.ts';
 
 const header = ['left by a restore', 'of', 'what it is', 'age', 'size', 'connections'];

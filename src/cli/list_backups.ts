@@ -4,9 +4,9 @@ import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { parseLabel, type Tier } from '../core/label.ts';
 import { printable } from '../core/printable.ts';
 import { formatAge, formatBytes, formatCount, formatDuration } from '../core/units.ts';
+import { listBases } from '../operations/base/list_bases.ts';
 import type { RepositoryContext } from '../operations/context.ts';
-import { type BackupFacts, type BackupList, listBackups } from '../operations/list.ts';
-import { listBases } from '../operations/list_bases.ts';
+import { type BackupFacts, type BackupList, listBackups } from '../operations/full/list.ts';
 import { describeBases } from './base_table.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { describeLeftovers } from './leftover_table.ts';
@@ -72,7 +72,7 @@ export async function listFor(
     cluster: flags.cluster as string | undefined,
     tier: flags.type as Tier | undefined,
   };
-  const { listLeftovers } = await import('../operations/list_leftovers.ts');
+  const { listLeftovers } = await import('../operations/restore/list_leftovers.ts');
   const isAboutAll = database === undefined && filter.tier === undefined;
   const none = { base_backups: [], unfinished_base_backups: [] };
   const [list, left, bases] = await Promise.all([

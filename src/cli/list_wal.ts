@@ -5,14 +5,14 @@ import { printable } from '../core/printable.ts';
 import { formatCount } from '../core/units.ts';
 import { describeClaim } from '../core/wal_claim.ts';
 import type { IndexedCommit } from '../core/wal_index.ts';
-import type { RepositoryContext } from '../operations/context.ts';
 import {
   type ArchiveFacts,
   type GapFacts,
   listWal,
   type RangeFacts,
   type TimelineFacts,
-} from '../operations/wal_list.ts';
+} from '../operations/archiving/wal_list.ts';
+import type { RepositoryContext } from '../operations/context.ts';
 import type { CommandResult, Flags } from './command.ts';
 
 /** So many names of foreign files are told; JSON has them all. */

@@ -4,21 +4,21 @@ import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
 import { formatAge, formatBytes, formatCount } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
-import { type PruneResult, prune } from '../operations/prune.ts';
-import { type ClusterPruneResult, pruneCluster } from '../operations/prune_cluster.ts';
+import { type PruneResult, prune } from '../operations/retention/prune.ts';
+import { type ClusterPruneResult, pruneCluster } from '../operations/retention/prune_cluster.ts';
 import {
   type ClusterPlan,
   incrementalClusters,
   planCluster,
-} from '../operations/prune_cluster_plan.ts';
+} from '../operations/retention/prune_cluster_plan.ts';
 import {
   type DatabasePlan,
   goingOf,
   type PrunableBackup,
   type PrunePlan,
   planPrune,
-} from '../operations/prune_plan.ts';
-import { clusterGuardErrors, guardErrors } from '../operations/retention_guard.ts';
+} from '../operations/retention/prune_plan.ts';
+import { clusterGuardErrors, guardErrors } from '../operations/retention/retention_guard.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { confirm } from './confirm.ts';
 import { errorDocument } from './error_document.ts';

@@ -3,9 +3,9 @@
 import { printable } from '../core/printable.ts';
 import { formatAge, formatBytes, formatCount } from '../core/units.ts';
 import type { WalDecision } from '../core/wal_retention.ts';
-import type { ClusterPruneResult } from '../operations/prune_cluster.ts';
-import { type ClusterPlan, goingOfCluster } from '../operations/prune_cluster_plan.ts';
-import { clusterGuardErrors } from '../operations/retention_guard.ts';
+import type { ClusterPruneResult } from '../operations/retention/prune_cluster.ts';
+import { type ClusterPlan, goingOfCluster } from '../operations/retention/prune_cluster_plan.ts';
+import { clusterGuardErrors } from '../operations/retention/retention_guard.ts';
 import { formatTable } from './table.ts';
 
 const baseHeader = ['base backup', 'cluster', 'age', 'stored', 'plan', 'reason'];

@@ -3,7 +3,7 @@
 import { relative } from 'node:path';
 import { exitStatus } from '../core/errors.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
-import { type QuickstartResult, runQuickstart } from '../operations/quickstart.ts';
+import { type QuickstartResult, runQuickstart } from '../operations/quickstart/quickstart.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { needRepository } from './open_context.ts';
 

@@ -6,11 +6,16 @@ import { requireDatabaseName } from '../core/names.ts';
 import { formatCount, formatDuration } from '../core/units.ts';
 import type { BackupSource } from '../operations/backup_source.ts';
 import type { Context } from '../operations/context.ts';
-import { planRestore, type RestoreResult, restoreDatabase } from '../operations/restore.ts';
-import { describePlan, type RestorePlan } from '../operations/restore_plan.ts';
-import { fileSource, isLabel, labelSource, latestSource } from '../operations/restore_source.ts';
-import { verifySource } from '../operations/restore_verify.ts';
-import type { RestoreRequest } from '../operations/restore_work.ts';
+import { planRestore, type RestoreResult, restoreDatabase } from '../operations/restore/restore.ts';
+import { describePlan, type RestorePlan } from '../operations/restore/restore_plan.ts';
+import {
+  fileSource,
+  isLabel,
+  labelSource,
+  latestSource,
+} from '../operations/restore/restore_source.ts';
+import { verifySource } from '../operations/restore/restore_verify.ts';
+import type { RestoreRequest } from '../operations/restore/restore_work.ts';
 import { resolveConnection } from '../postgres/connection.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { answerFor, confirm } from './confirm.ts';

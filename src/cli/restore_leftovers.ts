@@ -12,10 +12,10 @@ import {
   describeStaying,
   dropOld,
   planDropOld,
-} from '../operations/drop_old.ts';
-import type { LeftoverWish } from '../operations/leftover_choice.ts';
-import type { RestoreResult } from '../operations/restore.ts';
-import { describeRollback, planRollback, rollBack } from '../operations/rollback.ts';
+} from '../operations/restore/drop_old.ts';
+import type { LeftoverWish } from '../operations/restore/leftover_choice.ts';
+import type { RestoreResult } from '../operations/restore/restore.ts';
+import { describeRollback, planRollback, rollBack } from '../operations/restore/rollback.ts';
 import { type ResolvedTarget, resolveConnection } from '../postgres/connection.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { answerFor, confirm } from './confirm.ts';

@@ -9,9 +9,9 @@ import {
 import { describeTarget } from '../core/recovery_target.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
-import type { PitrPlan } from '../operations/pitr_plan.ts';
-import type { PitrRequest, PreparedPitr } from '../operations/pitr_request.ts';
-import { neededBytes } from '../operations/pitr_room.ts';
+import type { PitrPlan } from '../operations/recovery/pitr_plan.ts';
+import type { PitrRequest, PreparedPitr } from '../operations/recovery/pitr_request.ts';
+import { neededBytes } from '../operations/recovery/pitr_room.ts';
 
 /** How long it will take, by the recoveries that were recorded here. */
 export function estimateOf(plan: PitrPlan, rates: readonly RecoveryRate[]): RecoveryEstimate {

@@ -6,8 +6,10 @@ import { printable, printableText } from '../core/printable.ts';
 import { quoteLiteral } from '../core/quote.ts';
 import { formatAge } from '../core/units.ts';
 import { describeClaim } from '../core/wal_claim.ts';
-import { type ArchivingServer, withArchivingServer } from '../operations/archiving_server.ts';
-import type { RepositoryContext } from '../operations/context.ts';
+import {
+  type ArchivingServer,
+  withArchivingServer,
+} from '../operations/archiving/archiving_server.ts';
 import {
   type ArchivingStatus,
   type InstallPlan,
@@ -16,7 +18,8 @@ import {
   planUninstall,
   readStatus,
   uninstall,
-} from '../operations/setup_archiving.ts';
+} from '../operations/archiving/setup_archiving.ts';
+import type { RepositoryContext } from '../operations/context.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { confirm } from './confirm.ts';
 import { needRepository } from './open_context.ts';

@@ -6,9 +6,9 @@ import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { parseBaseLabel } from '../core/label.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
-import type { BaseVerifyResult } from '../operations/base_verify.ts';
+import type { BaseVerifyResult } from '../operations/base/base_verify.ts';
 import type { RepositoryContext } from '../operations/context.ts';
-import { type VerifyResult, verifyBackup } from '../operations/verify.ts';
+import { type VerifyResult, verifyBackup } from '../operations/full/verify.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { needRepository } from './open_context.ts';
 
@@ -106,7 +106,7 @@ async function verifyOne(
   try {
     const options = { depth, onBytes: progress.add } as const;
     if ('database' in entry) return await verifyBackup(context, entry, options);
-    const { verifyBaseBackup } = await import('../operations/base_verify.ts');
+    const { verifyBaseBackup } = await import('../operations/base/base_verify.ts');
     return await verifyBaseBackup(context, entry, { ...options, deep: deep === true });
   } catch (error) {
     const isGone = error instanceof HoldfastError && error.code === 'BACKUP_NOT_FOUND';

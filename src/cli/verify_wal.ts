@@ -4,8 +4,8 @@ import { walClusters } from '../catalog/wal_archive.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
 import { formatBytes, formatCount, formatDuration } from '../core/units.ts';
+import { verifyWal, type WalVerifyResult } from '../operations/archiving/wal_verify.ts';
 import type { RepositoryContext } from '../operations/context.ts';
-import { verifyWal, type WalVerifyResult } from '../operations/wal_verify.ts';
 import type { CommandResult, Flags } from './command.ts';
 
 function tell({ log }: RepositoryContext, result: WalVerifyResult): void {

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { formatCount } from '../core/units.ts';
 import { defaultJobs } from '../core/wal_queue.ts';
+import { findShipCluster, type ShipRequest, shipWal } from '../operations/archiving/wal_ship.ts';
 import type { RepositoryContext } from '../operations/context.ts';
-import { findShipCluster, type ShipRequest, shipWal } from '../operations/wal_ship.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { needRepository } from './open_context.ts';
 import { projectDir } from './version.ts';
@@ -35,7 +35,7 @@ function indexerOf(context: RepositoryContext, flags: Flags): ShipRequest['index
 }
 
 async function indexOnly(context: RepositoryContext, cluster: string): Promise<CommandResult> {
-  const { indexArchive } = await import('../operations/wal_ship_index.ts');
+  const { indexArchive } = await import('../operations/archiving/wal_ship_index.ts');
   const result = await indexArchive(context, cluster);
   for (const { message } of result.problems) context.log.warn(`not indexed: ${message}`);
   context.log.step(`indexed ${formatCount(result.indexed, 'segment')}`);

@@ -4,13 +4,13 @@ import { exitStatus } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
-import { streamWal } from '../operations/wal_stream.ts';
+import { streamWal } from '../operations/streaming/wal_stream.ts';
 import {
   dropStream,
   readStreamStatus,
   type StreamStatus,
   takeStreamOver,
-} from '../operations/wal_stream_status.ts';
+} from '../operations/streaming/wal_stream_status.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { confirm } from './confirm.ts';
 import { needRepository } from './open_context.ts';

@@ -19,7 +19,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createCatalog } from '../../src/catalog/catalog.ts';
 import { openRepository } from '../../src/catalog/repository.ts';
 import type { RepositoryContext } from '../../src/operations/context.ts';
-import { verifyBackup } from '../../src/operations/verify.ts';
+import { verifyBackup } from '../../src/operations/full/verify.ts';
 import { testEnvironment } from '../support/cluster.ts';
 import type { Outcome } from '../support/command.ts';
 import { createChance, fillShop, fingerprint, openScene, type Scene } from '../support/fault.ts';

@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { formatSums, sha256Of } from '../../src/core/sums.ts';
 import { parseSegmentHeader } from '../../src/core/wal_header.ts';
 import { hasTransaction, parseIndex, type WalIndex } from '../../src/core/wal_index.ts';
-import type { ArchiveFacts } from '../../src/operations/wal_list.ts';
-import type { WalFinding } from '../../src/operations/wal_segment.ts';
+import type { ArchiveFacts } from '../../src/operations/archiving/wal_list.ts';
+import type { WalFinding } from '../../src/operations/archiving/wal_segment.ts';
 import { openWalScene, type WalScene } from '../support/wal_scene.ts';
 import { flipped, jsonOf } from '../support/workbench.ts';
 

@@ -9,7 +9,7 @@ import type { Command } from '../../src/cli/command.ts';
 import { executeCommand } from '../../src/cli/execute.ts';
 import { needRepository } from '../../src/cli/open_context.ts';
 import type { BaseManifest } from '../../src/core/base_manifest.ts';
-import { takeBaseBackup } from '../../src/operations/base_backup.ts';
+import { takeBaseBackup } from '../../src/operations/base/base_backup.ts';
 import { resolveConnection } from '../../src/postgres/connection.ts';
 import { type DataChild, startChild } from '../../src/process/stream.ts';
 import { type TestCluster, testEnvironment } from './cluster.ts';

@@ -3,7 +3,7 @@
 import {
   type BaseScriptFacts,
   renderBaseScript,
-} from '../../src/operations/base_restore_script.ts';
+} from '../../src/operations/base/base_restore_script.ts';
 
 const [facts = '{}'] = process.argv.slice(2);
 process.stdout.write(renderBaseScript(JSON.parse(facts) as BaseScriptFacts));

@@ -5,7 +5,7 @@ import {
   renderWalPush,
   type WalFetchFacts,
   type WalPushFacts,
-} from '../../src/operations/wal_hooks.ts';
+} from '../../src/operations/archiving/wal_hooks.ts';
 
 const [which, facts = '{}'] = process.argv.slice(2);
 process.stdout.write(

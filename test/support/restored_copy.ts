@@ -4,9 +4,12 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
 import type { RepositoryContext } from '../../src/operations/context.ts';
-import type { Comparison } from '../../src/operations/restore_compare.ts';
-import { compareContent, requireComparable } from '../../src/operations/restore_compare_content.ts';
-import { fileSource } from '../../src/operations/restore_source.ts';
+import type { Comparison } from '../../src/operations/restore/restore_compare.ts';
+import {
+  compareContent,
+  requireComparable,
+} from '../../src/operations/restore/restore_compare_content.ts';
+import { fileSource } from '../../src/operations/restore/restore_source.ts';
 import { findTool } from '../../src/postgres/tools.ts';
 import { type TestCluster, testEnvironment } from './cluster.ts';
 import { sampleContext } from './sample_backup.ts';

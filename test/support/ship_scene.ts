@@ -4,7 +4,7 @@ import { chmod, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { zstdDecompressSync } from 'node:zlib';
 import { parseSums, sha256Of } from '../../src/core/sums.ts';
-import type { ShipResult } from '../../src/operations/wal_ship.ts';
+import type { ShipResult } from '../../src/operations/archiving/wal_ship.ts';
 import { findProgram } from '../../src/process/find_program.ts';
 import type { DataChild } from '../../src/process/stream.ts';
 import { type ArchivingBench, openArchivingBench, waitFor } from './archiving_bench.ts';

@@ -12,8 +12,10 @@ import { API } from 'typescript/unstable/sync';
 /** The checkout. */
 export const projectDir = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '');
 
-/** Folders that are no part of the project: dependencies, results, and what a run leaves. */
-const foreign = new Set(['node_modules', '.git', 'backups', 'quickstart', 'coverage', 'logs']);
+/** Folders that are no part of the project, wherever they are. */
+const foreign = new Set(['node_modules', '.git']);
+/** Folders of the checkout that runs leave behind. */
+const results = new Set(['backups', 'quickstart', 'coverage', 'logs']);
 
 /** Whether a file or folder exists; `path` is relative to the checkout. */
 export function exists(path: string): boolean {
@@ -34,7 +36,7 @@ export function readText(path: string): string {
 export function filesBelow(folder: string): string[] {
   if (!exists(folder)) return [];
   return readdirSync(join(projectDir, folder), { withFileTypes: true })
-    .filter((entry) => !foreign.has(entry.name))
+    .filter(({ name }) => !foreign.has(name) && !(folder === '' && results.has(name)))
     .flatMap((entry) => {
       const path = folder === '' ? entry.name : `${folder}/${entry.name}`;
       return entry.isDirectory() ? filesBelow(path) : [path];

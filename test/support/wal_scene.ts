@@ -11,7 +11,7 @@ import {
   hookPath,
   renderWalPush,
   writeHook,
-} from '../../src/operations/wal_hooks.ts';
+} from '../../src/operations/archiving/wal_hooks.ts';
 import { startTestCluster, type TestCluster, testEnvironment } from './cluster.ts';
 import { until } from './fault.ts';
 import { openWorkbench, type Workbench } from './workbench.ts';

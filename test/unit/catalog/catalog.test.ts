@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Catalog, createCatalog } from '../../../src/catalog/catalog.ts';
 import { openRepository, type Repository } from '../../../src/catalog/repository.ts';
-import { listBackups } from '../../../src/operations/list.ts';
+import { listBackups } from '../../../src/operations/full/list.ts';
 import { failureOf } from '../../contract/storage.ts';
 import { sampleContext, writeSampleBackup } from '../../support/sample_backup.ts';
 

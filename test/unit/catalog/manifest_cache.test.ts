@@ -6,7 +6,7 @@ import { type Catalog, createCatalog } from '../../../src/catalog/catalog.ts';
 import { openManifestCache } from '../../../src/catalog/manifest_cache.ts';
 import { openRepository, type Repository } from '../../../src/catalog/repository.ts';
 import { manifestFacts } from '../../../src/core/manifest_facts.ts';
-import { type BackupList, listBackups } from '../../../src/operations/list.ts';
+import { type BackupList, listBackups } from '../../../src/operations/full/list.ts';
 import type { Storage } from '../../../src/storage/storage.ts';
 import { sampleContext, sampleManifest, writeSampleBackup } from '../../support/sample_backup.ts';
 

@@ -1,0 +1,92 @@
+/**
+ * The WAL archive of a cluster together with what its stream holds beyond it: what a recovery can
+ * use is both (REPOSITORY.md, "The WAL archive").
+ */
+
+import { join } from 'node:path';
+import { readStream, streamFolder } from '../../catalog/stream_folder.ts';
+import { openWalArchive, type WalArchive } from '../../catalog/wal_archive.ts';
+import { type ListingWithStream, withStream } from '../../core/stream_files.ts';
+import { endOfIndex } from '../../core/wal_index.ts';
+import type { ArchivedSegment, ArchiveListing } from '../../core/wal_listing.ts';
+import type { RunSegment } from '../../core/wal_ranges.ts';
+import type { RepositoryContext } from '../context.ts';
+import { indexSegments } from './wal_index.ts';
+
+/** An archive whose segments may lie in the stream. */
+export interface StreamedArchive {
+  readonly archive: WalArchive;
+  readonly listing: ArchiveListing;
+}
+
+/** How far an unfinished segment goes, by its records. */
+async function endOf(
+  context: RepositoryContext,
+  archive: WalArchive,
+  segment: ArchivedSegment,
+  segmentBytes: number,
+): Promise<bigint> {
+  const request = { archive, run: [segment], from: 0, to: 1, segmentBytes };
+  const [found] = await indexSegments(context, request);
+  return found?.index == null ? 0n : (endOfIndex(found.index) ?? 0n);
+}
+
+/** Which unfinished segments of both hold more in the stream. */
+async function longerInStream(
+  context: RepositoryContext,
+  { contested, listing }: ListingWithStream,
+  archives: { readonly plain: WalArchive; readonly streamed: WalArchive },
+): Promise<string[]> {
+  const longer: string[] = [];
+  for (const segment of contested) {
+    const { segmentBytes } = listing;
+    const inArchive = await endOf(context, archives.plain, segment, segmentBytes);
+    const inStream = await endOf(context, archives.streamed, segment, segmentBytes);
+    if (inStream > inArchive) longer.push(segment.name);
+  }
+  return longer;
+}
+
+/**
+ * Opens the archive of a cluster and lists it with its stream.
+ *
+ * @throws HoldfastError when the store cannot be read; Node's errors of the stream's folder
+ */
+export async function openStreamedArchive(
+  context: RepositoryContext,
+  cluster: string,
+): Promise<StreamedArchive> {
+  const { root, storage } = context.repository;
+  const folder = streamFolder(root, cluster);
+  // The stream first: what moves goes from there into the archive.
+  const stream = await readStream(folder);
+  const plain = openWalArchive(storage, cluster);
+  const archived = await plain.list();
+  if (stream.segments.length === 0 && stream.histories.length === 0) {
+    return { archive: plain, listing: archived };
+  }
+  const hasOwnSize = archived.segments.length > 0 || stream.segmentBytes === null;
+  const segmentBytes = hasOwnSize ? archived.segmentBytes : stream.segmentBytes;
+  const merged = withStream({ ...archived, segmentBytes }, stream);
+  const pathsOf = (names: Iterable<string>) =>
+    new Map([...names].map((name) => [name, join(folder, name)]));
+  const contested = merged.contested.map(({ name }) => name);
+  const all = openWalArchive(storage, cluster, pathsOf([...merged.streamed, ...contested]));
+  const longer = await longerInStream(context, merged, { plain, streamed: all });
+  const streamed = pathsOf([...merged.streamed, ...longer]);
+  return { archive: openWalArchive(storage, cluster, streamed), listing: merged.listing };
+}
+
+/**
+ * The file that stands for the last segment of a recovery where only its unfinished form is there:
+ * a path within the cluster's folder, as wal_fetch takes it; `null` where none is needed.
+ */
+export function unfinishedFile(
+  archive: WalArchive,
+  segments: readonly RunSegment[],
+): string | null {
+  const last = segments.at(-1);
+  if (last === undefined || !last.name.endsWith('.partial')) return null;
+  if (archive.streamed.has(last.name)) return `stream/${last.name}`;
+  return `wal/${last.name.slice(0, 8)}/${last.name}.zst`;
+}

@@ -1,0 +1,22 @@
+/** The sessions that fill a new database: they need not wait for the disk at every commit. */
+
+import type { ConnectionParameters } from '../../postgres/connection.ts';
+import { sessionOption } from '../../postgres/copy_text.ts';
+
+/**
+ * The parameters for filling: `synchronous_commit` off, so that the hundreds of commits of a
+ * restore (one for each table, index and constraint) wait for no disk.
+ *
+ * Nothing is less durable for it. WAL is flushed in its order, and every commit that is awaited
+ * flushes all that was written before it (manual, "Asynchronous Commit"). The statistics and the
+ * swap come last, in sessions with the server's own setting: after a crash the swap is there and
+ * with it all that was filled, or the swap is not there and the old database is in its place.
+ *
+ * @param parameters of the new database; what the operator has set in `options` counts more
+ */
+export function fillingSession(parameters: ConnectionParameters): ConnectionParameters {
+  const own = sessionOption('synchronous_commit', 'off');
+  // Of two values for one setting the last counts.
+  const options = [own, parameters.options].filter((text) => text !== null).join(' ');
+  return { ...parameters, options };
+}

@@ -1,0 +1,229 @@
+/** Finds what is to be restored: the latest backup of a database, a label, or a file anywhere. */
+
+import { createReadStream, type Stats } from 'node:fs';
+import { access, stat } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
+import { buffer } from 'node:stream/consumers';
+import { type BackupEntry, type CatalogEntry, isUsable } from '../../catalog/catalog.ts';
+import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
+import { parseLabel, type Tier } from '../../core/label.ts';
+import { type Manifest, manifestName } from '../../core/manifest.ts';
+import { parseManifest } from '../../core/manifest_codec.ts';
+import { shellQuote } from '../../core/quote.ts';
+import { openStorage } from '../../storage/open.ts';
+import type { Storage } from '../../storage/storage.ts';
+import type { BackupSource, SourceFile } from '../backup_source.ts';
+import type { RepositoryContext } from '../context.ts';
+import { holdBackup } from '../hold_backup.ts';
+import { recogniseFile } from './file_kind.ts';
+
+/** What narrows the search down. */
+export interface SourceFilter {
+  readonly cluster?: string | undefined;
+  readonly tier?: Tier | undefined;
+}
+
+function sourceFile(
+  storage: Storage,
+  folder: string,
+  manifest: Manifest,
+  role: 'dump' | 'globals',
+): SourceFile | null {
+  const file = manifest.files.find((each) => each.role === role);
+  if (file === undefined) return null;
+  const open = () => storage.get(`${folder}/${file.name}`);
+  return { name: file.name, filters: file.filters, open };
+}
+
+function sourceOf(
+  storage: Storage,
+  folder: string,
+  manifest: Manifest,
+  description: string,
+): Omit<BackupSource, 'hold'> {
+  const dump = sourceFile(storage, folder, manifest, 'dump');
+  if (dump === null) {
+    throw new HoldfastError('MANIFEST_INVALID', `the manifest of ${description} names no dump`, {
+      hint: 'Use another backup.',
+    });
+  }
+  const plain = manifest.files.find(({ role }) => role === 'dump')?.plain?.bytes ?? null;
+  return {
+    description,
+    manifest,
+    dump,
+    format: 'archive',
+    database: null,
+    globals: sourceFile(storage, folder, manifest, 'globals'),
+    plainBytes: plain,
+    dumpMajor: manifest.pg_dump.major,
+    location: { storage, folder },
+  };
+}
+
+/** The source of an entry of the catalog. @throws HoldfastError of an entry that is damaged */
+function entrySource(context: RepositoryContext, entry: CatalogEntry): BackupSource {
+  if (entry.manifest === null) throw entry.problem;
+  const { repository } = context;
+  return {
+    ...sourceOf(repository.storage, entry.folder, entry.manifest, entry.label),
+    hold: (work) => holdBackup(repository, entry, work),
+  };
+}
+
+/**
+ * The latest usable backup of a database; younger ones that are damaged, and safety backups,
+ * are told and passed over.
+ *
+ * @throws HoldfastError BACKUP_NOT_FOUND with the databases that have backups
+ */
+export async function latestSource(
+  context: RepositoryContext,
+  database: string,
+  filter: SourceFilter,
+): Promise<{ readonly source: BackupSource; readonly entry: BackupEntry }> {
+  const { entry, skipped } = await context.catalog.latestBackup(database, filter);
+  for (const passed of skipped) {
+    const why = isUsable(passed)
+      ? 'the safety backup of a restore in place: it is passed over; to restore it, name it'
+      : 'damaged: it is passed over';
+    context.log.warn(`${passed.label} is younger, but ${why}`);
+  }
+  return { source: entrySource(context, entry), entry };
+}
+
+/**
+ * The backup with a label.
+ *
+ * @param database which it must be of, or `undefined`
+ * @throws HoldfastError BACKUP_NOT_FOUND, also when it is of another database
+ */
+export async function labelSource(
+  context: RepositoryContext,
+  label: string,
+  database: string | undefined,
+  filter: SourceFilter,
+): Promise<BackupSource> {
+  const entry = await context.catalog.findBackup(label, filter);
+  if (database !== undefined && entry.database !== database) {
+    const [has, wants] = [JSON.stringify(entry.database), JSON.stringify(database)];
+    throw new HoldfastError('BACKUP_NOT_FOUND', `${label} is a backup of ${has}, not of ${wants}`, {
+      hint:
+        'To restore it under that name write: ' +
+        `scripts/restore_backup.ts ${label} --target-database=${shellQuote(database)}`,
+    });
+  }
+  return entrySource(context, entry);
+}
+
+/** A dump that no manifest belongs to: its first bytes say what it is. */
+async function bareSource(path: string, database: string | null): Promise<BackupSource> {
+  const { filters, format } = await recogniseFile(path).catch((error: unknown) => {
+    throw explainFile(error, path);
+  });
+  const open = async () => createReadStream(path);
+  return {
+    description: path,
+    manifest: null,
+    dump: { name: basename(path), filters, open },
+    format,
+    database,
+    globals: null,
+    plainBytes: null,
+    dumpMajor: null,
+    location: null,
+    hold: (work) => work(),
+  };
+}
+
+/** What is wrong with a file, told with its name. */
+function explainFile(error: unknown, path: string): HoldfastError {
+  if (error instanceof HoldfastError) {
+    return new HoldfastError(error.code, `${path} ${error.message}`, { hint: error.hint });
+  }
+  if ((error as NodeJS.ErrnoException).code !== 'EACCES') {
+    return toHoldfastError(error, `reading ${path}`);
+  }
+  return new HoldfastError('STORE_REFUSED', `${path} may not be read by the user that runs this`, {
+    hint: 'Copy it to where that user can read it, or run as a user that may.',
+    cause: error,
+  });
+}
+
+/** The backup in a folder anywhere, or `null` where no manifest lies there. */
+async function folderSource(folder: string): Promise<BackupSource | null> {
+  const storage = openStorage(dirname(folder));
+  const name = basename(folder);
+  if ((await storage.stat(`${name}/${manifestName}`)) === null) return null;
+  const manifest = parseManifest(await buffer(await storage.get(`${name}/${manifestName}`)));
+  return { ...sourceOf(storage, name, manifest, folder), hold: (work) => work() };
+}
+
+/** What lies there. @throws HoldfastError BACKUP_NOT_FOUND when nothing does */
+async function look(path: string, absolute: string): Promise<Stats> {
+  try {
+    return await stat(absolute);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
+      throw toHoldfastError(error, `reading ${absolute}`);
+    }
+    throw new HoldfastError(
+      'BACKUP_NOT_FOUND',
+      `${JSON.stringify(path)} is neither a label nor a file`,
+      { hint: 'scripts/list_backups.ts shows the labels.', cause: error },
+    );
+  }
+}
+
+/** @throws HoldfastError NOT_A_DUMP for pg_dump's directory format, else BACKUP_NOT_FOUND */
+async function noBackup(folder: string): Promise<never> {
+  const isDirectoryFormat = await access(join(folder, 'toc.dat')).then(
+    () => true,
+    () => false,
+  );
+  if (isDirectoryFormat) {
+    const message = `${folder} is a dump of pg_dump's directory format`;
+    throw new HoldfastError('NOT_A_DUMP', message, {
+      hint: 'Make SQL of it, and restore that: pg_restore --file=FILE.sql FOLDER.',
+    });
+  }
+  throw new HoldfastError('BACKUP_NOT_FOUND', `${folder} is no backup: it has no manifest`, {
+    hint: 'Name the folder of a backup, or a dump.',
+  });
+}
+
+/**
+ * A backup's folder or its dump, copied to wherever; or a dump that other tools made, in the custom
+ * format or as SQL.
+ *
+ * @param path as the operator named it
+ * @param cwd the folder that it is relative to
+ * @param database which one of those in the file; `null` when the operator has not said
+ * @throws HoldfastError BACKUP_NOT_FOUND when there is nothing, NOT_A_DUMP, MANIFEST_INVALID, USAGE
+ */
+export async function fileSource(
+  path: string,
+  cwd: string,
+  database: string | null = null,
+): Promise<BackupSource> {
+  const absolute = resolve(cwd, path);
+  const stats = await look(path, absolute);
+  if (stats.isDirectory()) return (await folderSource(absolute)) ?? noBackup(absolute);
+  if (!stats.isFile()) {
+    throw new HoldfastError('USAGE', `${absolute} is no file, and a restore reads it twice`, {
+      hint: 'Write what it gives into a file, and name that.',
+    });
+  }
+  // Some other manifest.json may lie beside a file that is no part of a backup.
+  const source = await folderSource(dirname(absolute)).catch((error: unknown) => {
+    if (basename(absolute).startsWith('database.dump')) throw error;
+    return null;
+  });
+  if (source?.dump.name === basename(absolute)) return source;
+  return bareSource(absolute, database);
+}
+
+/** Whether an operand can only be a label. */
+export function isLabel(text: string): boolean {
+  return parseLabel(text) !== null;
+}
