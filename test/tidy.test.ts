@@ -110,6 +110,14 @@ describe('imports', () => {
 });
 
 describe('what must never be', () => {
+  it('TypeBox is known to the builder of schemas alone, by its types', () => {
+    const others = source.filter((file) => file.path !== 'src/core/type_builder.ts');
+    holds(importsMatching(others, /^typebox(?:\/|$)/));
+    expect(readText('src/core/type_builder.ts')).not.toMatch(
+      /^(?:import|export) (?!type).*typebox/m,
+    );
+  });
+
   it('children are started by process/ alone', () => {
     const others = running.filter((file) => !file.path.startsWith('src/process/'));
     holds(importsMatching(others, /^(?:node:)?child_process$|^zx(?:\/|$)/));

@@ -1,7 +1,7 @@
 /** What a setting is: one row in the tables of schema.ts and connection_settings.ts. */
 
-import type { XStatic } from 'typebox/schema';
 import type { Secret } from '../core/secret.ts';
+import type { XStatic } from '../core/type_builder.ts';
 
 /** The JSON Schema of one value: what Ajv checks and what the type is inferred from. */
 export type ValueSchema =

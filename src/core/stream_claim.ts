@@ -5,8 +5,8 @@
  * and the replication slot, which neither a base backup nor a promoted standby brings along.
  */
 
-import { type Static, Type } from 'typebox';
 import { printable } from './printable.ts';
+import { type Static, Type } from './type_builder.ts';
 import { documentBytes, documentReader } from './validate.ts';
 import { describeClaim, isClaimOfStream, type WalClaim } from './wal_claim.ts';
 

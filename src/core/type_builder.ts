@@ -7,6 +7,7 @@
 import type { Type as TypeBox } from 'typebox';
 
 export type { Static, TSchema } from 'typebox';
+export type { XStatic } from 'typebox/schema';
 
 type Parts =
   | 'Array'

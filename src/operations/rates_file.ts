@@ -5,9 +5,9 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Static, type TSchema, Type } from 'typebox';
 import { withFileLock } from '../catalog/lock.ts';
 import { toHoldfastError } from '../core/errors.ts';
+import { type Static, type TSchema, Type } from '../core/type_builder.ts';
 import { documentBytes, documentReader } from '../core/validate.ts';
 import { errorNumber, replaceFile } from '../process/durable.ts';
 import type { RepositoryContext } from './context.ts';

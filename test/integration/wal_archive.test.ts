@@ -293,7 +293,6 @@ describe('the WAL archive of a server with a failover', () => {
     ['list_backups', ['--wal', '--type', 'daily']],
     ['verify_backups', ['--wal', '--all']],
     ['verify_backups', ['--wal', '20261121T020000Z-daily-k3f9']],
-    ['verify_backups', ['--all', '--deep']],
   ] as const)('is not what %s %j asks for', async (command, argv) => {
     const { status, stderr } = await scene.bench.run(command, argv);
     expect([status, stderr]).toEqual([2, expect.stringMatching(/wal/i)]);

@@ -1,6 +1,6 @@
 /** How long recoveries have taken: the plan of the next one tells from it how long it will take. */
 
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '../../core/type_builder.ts';
 import { ratesFile } from '../rates_file.ts';
 
 const Bytes = Type.Integer({ minimum: 0 });

@@ -1,6 +1,6 @@
 /** How long restores have taken: the plan of the next one tells from it how long it will take. */
 
-import { type Static, Type } from 'typebox';
+import { type Static, Type } from '../../core/type_builder.ts';
 import type { RepositoryContext } from '../context.ts';
 import { ratesFile } from '../rates_file.ts';
 
