@@ -36,6 +36,7 @@ export default defineConfig({
       project('unit', 'test/unit/**/*.test.ts', minute, 0),
       project('contract', 'test/contract/**/*.test.ts', minute, 1),
       project('integration', 'test/integration/**/*.test.ts', 3 * minute, 2),
+      project('bench', 'test/bench/**/*.test.ts', 10 * minute, 2),
       project('fault', 'test/fault/**/*.test.ts', 10 * minute, 3),
       project('container', 'test/container/**/*.test.ts', 20 * minute, 4),
     ],
