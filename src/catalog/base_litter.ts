@@ -10,16 +10,9 @@ import type { ArchiveListing } from '../core/wal_listing.ts';
 import type { Storage } from '../storage/storage.ts';
 import { baseFolder } from './base_catalog.ts';
 import { isCheckName } from './checks.ts';
-import type { Litter } from './litter.ts';
+import type { FoundLitter, Litter } from './litter.ts';
 import { forgetDeadRuns, isAbandoned, removeStale, staleUnfinished } from './runs.ts';
 import { incrementalFolder, walFolder } from './wal_archive.ts';
-
-/** All that belongs to nothing, of one cluster. */
-export interface ClusterLitter {
-  readonly litter: readonly Litter[];
-  /** Keys that nothing of ours has. */
-  readonly foreign: readonly string[];
-}
 
 export interface ClusterLitterOptions {
   readonly storage: Storage;
@@ -56,7 +49,7 @@ async function abandoned(
 }
 
 /** Of the archive of the WAL. */
-async function walLitter(options: ClusterLitterOptions): Promise<ClusterLitter> {
+async function walLitter(options: ClusterLitterOptions): Promise<FoundLitter> {
   const { storage, cluster, listing, now } = options;
   const keyOf = (path: string) => `${walFolder(cluster)}/${path}`;
   const temporary = listing.unfinished.filter((path) => temporaryPattern.test(path)).map(keyOf);
@@ -79,7 +72,7 @@ async function walLitter(options: ClusterLitterOptions): Promise<ClusterLitter> 
 }
 
 /** Checks of base backups that are gone. */
-async function checkLitter({ storage, cluster }: ClusterLitterOptions): Promise<ClusterLitter> {
+async function checkLitter({ storage, cluster }: ClusterLitterOptions): Promise<FoundLitter> {
   const checks = `${clusterFolder(cluster)}/checks`;
   // The checks first: what is committed since then cannot make one of them look lost.
   const labels = await storage.children(checks);
@@ -115,7 +108,7 @@ async function staleBases({ storage, stateDir, cluster, now }: ClusterLitterOpti
  *
  * @throws HoldfastError when the store cannot be read
  */
-export async function findClusterLitter(options: ClusterLitterOptions): Promise<ClusterLitter> {
+export async function findClusterLitter(options: ClusterLitterOptions): Promise<FoundLitter> {
   const { storage, cluster } = options;
   const inside = clusterFolder(cluster);
   const bases = baseFolder(cluster);

@@ -20,8 +20,8 @@ export interface Litter {
   readonly reason: string;
 }
 
-/** All that belongs to no backup. */
-export interface RepositoryLitter {
+/** All that belongs to nothing. */
+export interface FoundLitter {
   readonly litter: readonly Litter[];
   /** Keys that nothing of ours has. */
   readonly foreign: readonly string[];
@@ -155,7 +155,7 @@ async function unfinished({ storage, stateDir, filter, now }: LitterOptions): Pr
  *
  * @throws HoldfastError when the store cannot be read
  */
-export async function findLitter(options: LitterOptions): Promise<RepositoryLitter> {
+export async function findLitter(options: LitterOptions): Promise<FoundLitter> {
   const { storage, filter } = options;
   const foreign = await foreignAbove(storage, filter);
   // The checks first: what is committed since then cannot make one of them look lost.

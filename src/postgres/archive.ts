@@ -17,6 +17,7 @@ import {
   ArchiveInput,
   ArchiveProblem,
   type ArchiveProblemKind,
+  driveReading,
   type Reading,
 } from './archive_input.ts';
 import {
@@ -194,32 +195,13 @@ class Archive {
 export function createArchiveReader(chooseRowSums?: ChooseRowSums): ArchiveReader {
   const input = new ArchiveInput();
   const archive = new Archive(input, chooseRowSums);
-  const reading = archive.read();
-  let stopped = false;
-  let problem: ArchiveReading['problem'] = null;
-
-  const step = (): void => {
-    try {
-      stopped = reading.next().done === true;
-    } catch (error) {
-      if (!(error instanceof ArchiveProblem)) throw error;
-      stopped = true;
-      problem = { kind: error.kind, message: error.message };
-    }
-  };
-
+  const reading = driveReading(input, archive.read());
   return {
-    update(chunk) {
-      for (let taken = 0; taken < chunk.length && !stopped; ) {
-        taken += input.load(chunk, taken);
-        step();
-      }
-    },
+    update: reading.update,
     finish() {
-      input.ended = true;
-      if (!stopped) step();
+      const problem = reading.finish();
       return {
-        problem,
+        problem: problem === null ? null : { kind: problem.kind, message: problem.message },
         header: archive.header,
         tocEntries: archive.tocEntries,
         tables: archive.tables(),

@@ -160,3 +160,41 @@ export class ArchiveInput {
     return length;
   }
 }
+
+/** A reading that goes on with each chunk. */
+export interface DrivenReading {
+  /** Takes the next bytes; keeps no hold on `chunk`, and never throws for what they are. */
+  update(chunk: Buffer): void;
+  /** After the last chunk: why the reading stopped before the end; `null`: it did not. */
+  finish(): ArchiveProblem | null;
+}
+
+/** Lets a reading of `input` go on as its bytes arrive, up to its end or to a problem. */
+export function driveReading(input: ArchiveInput, reading: Reading<void>): DrivenReading {
+  let stopped = false;
+  let problem: ArchiveProblem | null = null;
+
+  const step = (): void => {
+    try {
+      stopped = reading.next().done === true;
+    } catch (error) {
+      if (!(error instanceof ArchiveProblem)) throw error;
+      stopped = true;
+      problem = error;
+    }
+  };
+
+  return {
+    update(chunk) {
+      for (let taken = 0; taken < chunk.length && !stopped; ) {
+        taken += input.load(chunk, taken);
+        step();
+      }
+    },
+    finish() {
+      input.ended = true;
+      if (!stopped) step();
+      return problem;
+    },
+  };
+}

@@ -6,7 +6,7 @@
  */
 
 import { blockData, blockLargeObjects, passChunks } from './archive_data.ts';
-import { ArchiveInput, ArchiveProblem, type Reading } from './archive_input.ts';
+import { ArchiveInput, driveReading, type Reading } from './archive_input.ts';
 import { type Layout, placeTold, readHeader, readTableOfContents } from './archive_toc.ts';
 
 /** Bytes that belong into the archive in place of those that are there. */
@@ -64,29 +64,9 @@ function* findPlaces(input: ArchiveInput, patches: ArchivePatch[]): Reading<void
 export function createPlaceFinder(): PlaceFinder {
   const input = new ArchiveInput();
   const patches: ArchivePatch[] = [];
-  const finding = findPlaces(input, patches);
-  let state: 'reading' | 'whole' | 'lost' = 'reading';
-
-  const step = (): void => {
-    try {
-      if (finding.next().done === true) state = 'whole';
-    } catch (error) {
-      if (!(error instanceof ArchiveProblem)) throw error;
-      state = 'lost';
-    }
-  };
-
+  const finding = driveReading(input, findPlaces(input, patches));
   return {
-    update(chunk) {
-      for (let taken = 0; taken < chunk.length && state === 'reading'; ) {
-        taken += input.load(chunk, taken);
-        step();
-      }
-    },
-    finish() {
-      input.ended = true;
-      if (state === 'reading') step();
-      return state === 'whole' ? patches : [];
-    },
+    update: finding.update,
+    finish: () => (finding.finish() === null ? patches : []),
   };
 }

@@ -8,14 +8,8 @@ node="$checkout/node_modules/.bin/node"
 shell=${HOLDFAST_TEST_SHELL:-sh}
 label=20261121T020000Z-base-k3f9
 
-# The script refuses to run as root, as the server does.
-as_server_user() {
-  if [ "$(id -u)" = 0 ]; then
-    setpriv --reuid=postgres --regid=postgres --clear-groups "$@"
-  else
-    "$@"
-  fi
-}
+# shellcheck source=test/support/server_user.bash
+source "$BATS_TEST_DIRNAME/../support/server_user.bash"
 
 # make_backup [TABLESPACES_JSON]: a small data directory that no server would start
 make_backup() {

@@ -12,14 +12,8 @@ label=20261121T020000Z-incr-x7qa
 # No machine has the programs of this version.
 major=99
 
-# The script refuses to run as root, as the server does.
-as_server_user() {
-  if [ "$(id -u)" = 0 ]; then
-    setpriv --reuid=postgres --regid=postgres --clear-groups "$@"
-  else
-    "$@"
-  fi
-}
+# shellcheck source=test/support/server_user.bash
+source "$BATS_TEST_DIRNAME/../support/server_user.bash"
 
 # make_backup LABEL CHAIN_JSON: a small data directory that no server would start, a tablespace
 make_backup() {

@@ -35,6 +35,7 @@ import { beginLabel } from '../begin_label.ts';
 import { cleanUp } from '../clean_up.ts';
 import type { RepositoryContext } from '../context.ts';
 import { holdBackups } from '../hold_backup.ts';
+import { manifestServer } from '../manifest_server.ts';
 import { connectMaintenance } from '../open_database.ts';
 import { stopOnLostLock } from '../stop_on_lost_lock.ts';
 import { compareContents, emptyContents, readArchive } from './base_archives.ts';
@@ -225,15 +226,7 @@ function buildManifest(
     pg_basebackup: { version: tool.version, major: tool.major },
     cluster: prepared.clusterName,
     host: context.host,
-    server: {
-      version: server.version,
-      version_num: server.version_num,
-      system_identifier: server.system_identifier,
-      wal_segment_bytes: server.wal_segment_bytes,
-      timeline: server.timeline,
-      lsn: server.lsn,
-      in_recovery: server.in_recovery,
-    },
+    server: manifestServer(server),
     started_at: begun.startedAt.toISOString(),
     finished_at: context.clock().toISOString(),
     duration_seconds: round(context.stopwatch() - begun.startedSeconds),

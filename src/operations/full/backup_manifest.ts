@@ -11,6 +11,7 @@ import {
 import type { ArchiveReading } from '../../postgres/archive.ts';
 import type { DatabaseFacts, ServerFacts } from '../../postgres/facts.ts';
 import type { Tool } from '../../postgres/tools.ts';
+import { manifestServer } from '../manifest_server.ts';
 
 /** What is known when everything has been written and read back. */
 export interface BackupFacts {
@@ -67,15 +68,7 @@ export function buildManifest(facts: BackupFacts): Manifest {
     host: facts.host,
     database: database.name,
     ...(facts.safety === undefined ? {} : { safety: facts.safety }),
-    server: {
-      version: server.version,
-      version_num: server.version_num,
-      system_identifier: server.system_identifier,
-      wal_segment_bytes: server.wal_segment_bytes,
-      timeline: server.timeline,
-      lsn: server.lsn,
-      in_recovery: server.in_recovery,
-    },
+    server: manifestServer(server),
     properties: database.properties,
     started_at: facts.startedAt.toISOString(),
     finished_at: facts.finishedAt.toISOString(),

@@ -4,7 +4,8 @@
  */
 
 import { type BaseEntry, type BasePlace, listBaseBackups } from '../../catalog/base_catalog.ts';
-import { type ClusterLitter, findClusterLitter } from '../../catalog/base_litter.ts';
+import { findClusterLitter } from '../../catalog/base_litter.ts';
+import type { FoundLitter } from '../../catalog/litter.ts';
 import { mapBounded } from '../../catalog/map_bounded.ts';
 import { incrementalFolder, openWalArchive, type WalArchive } from '../../catalog/wal_archive.ts';
 import { totalBytes } from '../../core/manifest_sizes.ts';
@@ -34,7 +35,7 @@ export interface PrunableBase extends RetainedBase {
 }
 
 /** What becomes of the incremental side of one cluster. */
-export interface ClusterPlan extends IncrementalPlan<PrunableBase>, ClusterLitter {
+export interface ClusterPlan extends IncrementalPlan<PrunableBase>, FoundLitter {
   readonly cluster: string;
   readonly now: Date;
   readonly listing: ArchiveListing;

@@ -7,7 +7,7 @@ import {
   databaseFolders,
 } from '../../catalog/database_folders.ts';
 import type { EntryPlace } from '../../catalog/entry.ts';
-import { findLitter, type RepositoryLitter } from '../../catalog/litter.ts';
+import { type FoundLitter, findLitter } from '../../catalog/litter.ts';
 import { mapBounded } from '../../catalog/map_bounded.ts';
 import { fullFolder } from '../../catalog/repository.ts';
 import { parseLabel } from '../../core/label.ts';
@@ -41,7 +41,7 @@ export interface DatabasePlan extends RetentionPlan<PrunableBackup> {
 }
 
 /** What a prune would do. */
-export interface PrunePlan extends RepositoryLitter {
+export interface PrunePlan extends FoundLitter {
   readonly policy: RetentionPolicy;
   readonly now: Date;
   readonly databases: readonly DatabasePlan[];
