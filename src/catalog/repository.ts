@@ -3,13 +3,16 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
+import { localName, localSpec, type StoreSpec } from '../config/stores.ts';
+import { assert } from '../core/assert.ts';
 import { HoldfastError } from '../core/errors.ts';
 import { requireLabel } from '../core/label.ts';
 import { encodeComponent } from '../core/names.ts';
 import { type Static, Type } from '../core/type_builder.ts';
 import { documentBytes, documentReader } from '../core/validate.ts';
-import { openStorage } from '../storage/open.ts';
+import { openFolder } from '../storage/open.ts';
 import type { Storage } from '../storage/storage.ts';
+import { createStores, type Store } from './stores.ts';
 
 /** The newest format of a repository that this version reads and the one it creates. */
 const repositoryFormat = 1;
@@ -32,9 +35,14 @@ const parseHead = documentReader(headSchema, {
 
 /** A repository that was opened or created. */
 export interface Repository {
+  /** The first of the stores: what a run works with, where it does not ask for another one. */
   readonly storage: Storage;
-  /** The folder on this machine. */
+  /** All of them, the first one too. */
+  readonly stores: readonly [Store, ...Store[]];
+  /** The folder on this machine: logs, state, and the archive that the hooks of WAL write into. */
   readonly root: string;
+  /** What lies there, whether or not backups are kept in it. */
+  readonly local: Storage;
   readonly id: string;
   readonly createdAt: Date;
   /** Local only: JSON-lines logs; locks, records of runs. */
@@ -47,25 +55,20 @@ export interface OpenRepositoryOptions {
   readonly create: boolean;
   /** For a new repository. */
   readonly now: Date;
+  /** Where backups are kept; without them in the folder alone. */
+  readonly stores?: readonly StoreSpec[];
 }
 
-async function readHead(storage: Storage): Promise<Static<typeof headSchema> | null> {
+type Head = Static<typeof headSchema>;
+
+async function readHead(storage: Storage): Promise<Head | null> {
   if ((await storage.stat(headName)) === null) return null;
   return parseHead(await buffer(await storage.get(headName)));
 }
 
 /** Writes the head once; of two who create a repository at the same time both get the first's. */
-async function createHead(
-  storage: Storage,
-  root: string,
-  now: Date,
-): Promise<Static<typeof headSchema>> {
+async function createHead(storage: Storage, head: Head): Promise<Head> {
   const foreign = (await storage.children('')).find((name) => !allowedBefore.has(name));
-  const head = {
-    format: repositoryFormat,
-    repository_id: randomUUID(),
-    created_at: now.toISOString(),
-  };
   if (foreign === undefined) {
     try {
       await storage.put(headName, documentBytes(head));
@@ -78,38 +81,85 @@ async function createHead(
   if (existing !== null) return existing;
   throw new HoldfastError(
     'STORE_REFUSED',
-    `${root} is not empty and is no repository (it holds ${JSON.stringify(foreign)})`,
-    { hint: 'Set BACKUP_DIR to an empty or new folder.' },
+    `the ${storage.description} is not empty and is no repository ` +
+      `(it holds ${JSON.stringify(foreign)})`,
+    { hint: 'Set BACKUP_DIR (of a bucket BACKUP_PREFIX) to a place that is empty or new.' },
   );
 }
 
+/** The head of the first of other stores that has one; what the others said, if none has. */
+async function headElsewhere(stores: readonly Store[]): Promise<Head | null> {
+  const failures: unknown[] = [];
+  for (const store of stores) {
+    if (store.spec.name === localName) continue;
+    try {
+      const head = await readHead(await store.open());
+      if (head !== null) return head;
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+  return null;
+}
+
 /**
- * Opens the repository in a folder.
+ * Opens a repository: a folder of this machine, and the stores that it is kept in. Where the folder
+ * is new, as on a machine that takes the place of a lost one, the other stores tell which it is.
  *
  * @param root the setting `backup_dir`: an absolute path
  * @throws HoldfastError BACKUP_NOT_FOUND when there is none and none is to be created;
- *   STORE_REFUSED when the folder holds something else, or a repository of a newer format
+ *   STORE_REFUSED when the folder holds something else, or a repository of a newer format; what the
+ *   other stores throw, where they have to be asked
  */
 export async function openRepository(
   root: string,
-  { create, now }: OpenRepositoryOptions,
+  { create, now, stores: specs }: OpenRepositoryOptions,
 ): Promise<Repository> {
-  const storage = openStorage(root);
-  const found = await readHead(storage);
-  if (found === null && !create) {
+  const local = openFolder(root);
+  const stores = createStores(specs ?? [localSpec(root)]);
+  const [first] = stores;
+  assert(first !== undefined, 'a repository is kept somewhere');
+  const own = await readHead(local);
+  const known = own ?? (await headElsewhere(stores));
+  if (known === null && !create) {
     throw new HoldfastError('BACKUP_NOT_FOUND', `there is no repository in ${root}`, {
       hint: 'Set BACKUP_DIR to the folder of the repository; the first backup creates it.',
     });
   }
-  const head = found ?? (await createHead(storage, root, now));
+  const head = known ?? {
+    format: repositoryFormat,
+    repository_id: randomUUID(),
+    created_at: now.toISOString(),
+  };
+  const settled = own === null && create ? await createHead(local, head) : head;
   return {
-    storage,
+    storage: first.spec.name === localName ? local : await first.open(),
+    stores: [first, ...stores.slice(1)],
     root,
-    id: head.repository_id,
-    createdAt: new Date(head.created_at),
+    local,
+    id: settled.repository_id,
+    createdAt: new Date(settled.created_at),
     logsDir: join(root, 'logs'),
     stateDir: join(root, 'state'),
   };
+}
+
+/**
+ * Opens a store to write into it: where it is empty it becomes one of this repository.
+ *
+ * @throws HoldfastError STORE_REFUSED when it holds something else; STORE_UNREACHABLE
+ */
+export async function openToWrite(repository: Repository, store: Store): Promise<Storage> {
+  const storage = await store.open();
+  if ((await readHead(storage)) === null) {
+    await createHead(storage, {
+      format: repositoryFormat,
+      repository_id: repository.id,
+      created_at: repository.createdAt.toISOString(),
+    });
+  }
+  return storage;
 }
 
 /** Which backup: names as they are, not encoded. */

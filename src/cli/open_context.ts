@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import { createCatalog } from '../catalog/catalog.ts';
 import { openRepository, type Repository } from '../catalog/repository.ts';
 import { type Config, loadConfig } from '../config/load.ts';
+import { storesOf } from '../config/stores.ts';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { redactPasswords } from '../core/secret.ts';
 import type { Context, RepositoryContext } from '../operations/context.ts';
@@ -54,7 +55,8 @@ async function openFor(command: Command, config: Config, now: Date): Promise<Rep
   const root = config.settings.backup_dir;
   if (command.repository === 'look') return null;
   try {
-    return await openRepository(root, { create: command.repository === 'create', now });
+    const create = command.repository === 'create';
+    return await openRepository(root, { create, now, stores: storesOf(config.settings) });
   } catch (error) {
     const isMissing = error instanceof HoldfastError && error.code === 'BACKUP_NOT_FOUND';
     if (isMissing && command.repository === 'optional') return null;

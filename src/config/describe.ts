@@ -56,6 +56,19 @@ const databasesSample = [
   '#    user: backup',
 ];
 
+const storesSample = [
+  '# More stores, by names of your own: each a folder (path) or a bucket, with the settings of s3',
+  '# above. What an entry leaves out is taken from there.',
+  '#stores:',
+  '#  nas:',
+  '#    path: /mnt/nas/holdfast',
+  '#    required: false',
+  '#  offsite:',
+  '#    bucket: acme-offsite',
+  '#    endpoint: https://s3.example.org',
+  '',
+];
+
 /** The text of holdfast.sample.yaml: every setting, commented out, with an example. */
 export function sampleYaml(): string {
   const lines = [
@@ -64,16 +77,20 @@ export function sampleYaml(): string {
     '# this file. With a password in it, it belongs to its user alone: chmod 600 holdfast.yaml',
     '',
   ];
-  const connection: string[] = [];
+  const groups: Record<string, string[]> = { s3: [], connection: [] };
   for (const [path, setting] of allSettings()) {
-    const name = path.replace(/^connection\./, '');
-    if (name === path) lines.push(...yamlLines(name, setting, ''));
-    else connection.push(...yamlLines(name, setting, '  '));
+    const [group = '', name] = path.split('.');
+    if (name === undefined) lines.push(...yamlLines(path, setting, ''));
+    else groups[group]?.push(...yamlLines(name, setting, '  '));
   }
   lines.push(
+    '# A bucket that copies of the backups go to.',
+    's3:',
+    ...(groups.s3 ?? []),
+    ...storesSample,
     "# How to reach the server: libpq's own parameters, by their names in PostgreSQL's manual.",
     'connection:',
-    ...connection,
+    ...(groups.connection ?? []),
     ...databasesSample,
   );
   return `${lines.join('\n')}\n`;
@@ -123,9 +140,7 @@ function row(path: SettingPath, setting: Setting): string {
 
 /** A table of settings in Markdown: all of them, or those at the top of holdfast.yaml only. */
 export function settingsTable(which: 'all' | 'general'): string {
-  const settings = allSettings().filter(
-    ([path]) => which === 'all' || !path.startsWith('connection.'),
-  );
+  const settings = allSettings().filter(([path]) => which === 'all' || !path.includes('.'));
   return [
     '| setting | variable | flag | default | what it says |',
     '|---|---|---|---|---|',

@@ -4,21 +4,23 @@ import { readFile, stat } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { HoldfastError } from '../core/errors.ts';
-import { connectionTable, harmlessVariables, unsupportedVariables } from './connection_settings.ts';
+import { harmlessVariables, unsupportedVariables } from './connection_settings.ts';
 import { parseEnvFile } from './env_file.ts';
 import { nearest } from './nearest.ts';
 import { systemHome } from './os_user.ts';
 import {
   allSettings,
   compressionLevels,
-  type DatabaseEntry,
+  databaseEntryTable,
   generalTable,
   type Settings,
+  storeEntryTable,
 } from './schema.ts';
 import type { Setting } from './setting.ts';
 import type { Origin, Source } from './source.ts';
+import { storesOf } from './stores.ts';
 import { type RawValue, refuseValue, ValueReader } from './values.ts';
-import { parseYamlFile, type YamlDatabase } from './yaml_file.ts';
+import { parseYamlFile, type YamlEntry } from './yaml_file.ts';
 
 /** The configuration of one run, whole and checked. */
 export interface Config {
@@ -143,16 +145,17 @@ function envFileLayer(text: string, file: string, warnings: string[]): Layer {
 
 interface YamlLayer {
   readonly layer: Layer;
-  readonly databases: readonly YamlDatabase[];
+  readonly databases: readonly YamlEntry[];
+  readonly stores: readonly YamlEntry[];
 }
 
 async function yamlLayer(text: string, file: string): Promise<YamlLayer> {
-  const { values, databases } = await parseYamlFile(text, file);
+  const { values, databases, stores } = await parseYamlFile(text, file);
   const layer = new Map<string, RawValue>();
   for (const { path, raw, line } of values) {
     if (raw !== null) layer.set(path, yamlValue(path, raw, line, file));
   }
-  return { layer, databases };
+  return { layer, databases, stores };
 }
 
 function yamlValue(path: string, raw: unknown, line: number | undefined, file: string): RawValue {
@@ -165,38 +168,37 @@ function yamlValue(path: string, raw: unknown, line: number | undefined, file: s
   return { raw, source, baseDir: dirname(file) };
 }
 
-/** A database's own connection. Its values are checked like those of `connection`. */
-async function readDatabases(
-  databases: readonly YamlDatabase[],
+/** Databases or stores with settings of their own, which are checked like all others. */
+async function readEntries<Entry>(
+  entries: readonly YamlEntry[],
+  table: Readonly<Record<string, Setting>>,
   file: string,
   reader: ValueReader,
   sources: Map<string, Source>,
-): Promise<Settings['databases']> {
-  const entries: [string, DatabaseEntry][] = [];
-  for (const { key, values } of databases) {
+): Promise<Readonly<Record<string, Entry>>> {
+  const read: [string, Entry][] = [];
+  for (const { key, values } of entries) {
     const entry: Record<string, unknown> = {};
     for (const [name, { path, raw, line }] of values) {
-      const setting: Setting | undefined =
-        name === 'url'
-          ? generalTable.database_url
-          : Object.entries(connectionTable).find(([known]) => known === name)?.[1];
+      const setting = table[name];
       if (raw === null || setting === undefined) continue;
       const value = yamlValue(path, raw, line, file);
       entry[name] = await reader.read(setting, value);
       sources.set(path, value.source);
     }
-    entries.push([key, entry]);
+    read.push([key, entry as Entry]);
   }
-  return Object.fromEntries(entries);
+  return Object.fromEntries(read);
 }
 
 /** Whether any secret stands in a file: a password, or a URL that holds one. */
-function holdsSecret(layer: Layer, databases: readonly YamlDatabase[]): boolean {
+function holdsSecret(layer: Layer, entries: readonly YamlEntry[]): boolean {
   const isSecret = (name: string, raw: unknown) =>
-    name.endsWith('password') || (name.endsWith('url') && /:[^/@]+@|password=/.test(String(raw)));
+    /(?:password|secret_access_key|session_token)$/.test(name) ||
+    (name.endsWith('url') && /:[^/@]+@|password=/.test(String(raw)));
   return (
     [...layer].some(([path, { raw }]) => isSecret(path, raw)) ||
-    databases.some(({ values }) => [...values].some(([name, { raw }]) => isSecret(name, raw)))
+    entries.some(({ values }) => [...values].some(([name, { raw }]) => isSecret(name, raw)))
   );
 }
 
@@ -238,15 +240,31 @@ function checkLevel(
   );
 }
 
+/** A store has to lie somewhere, and a run needs one. */
+function checkStores(settings: Settings, sources: ReadonlyMap<string, Source>): void {
+  for (const [name, { path, bucket }] of Object.entries(settings.stores)) {
+    if ((path === undefined) !== (bucket === undefined)) continue;
+    const fact = path === undefined ? 'has neither a bucket nor a path' : 'has a bucket and a path';
+    throw new HoldfastError('CONFIG_INVALID', `the store ${JSON.stringify(name)} ${fact}`, {
+      hint: `Write stores.${name}.bucket or stores.${name}.path into holdfast.yaml.`,
+    });
+  }
+  if (storesOf(settings).length > 0) return;
+  const from = sources.get('local_copy')?.name ?? 'local_copy';
+  throw new HoldfastError('CONFIG_INVALID', `${from} switches off the only store`, {
+    hint: 'Set BACKUP_BUCKET, or leave LOCAL_COPY out.',
+  });
+}
+
 /** Reads each setting from the strongest layer that has it. */
 async function readSettings(
   layers: readonly Layer[],
   input: LoadInput,
   reader: ValueReader,
   sources: Map<string, Source>,
-): Promise<Omit<Settings, 'databases'>> {
+): Promise<Omit<Settings, 'databases' | 'stores'>> {
   const general: Record<string, unknown> = {};
-  const connection: Record<string, unknown> = {};
+  const groups: Record<string, Record<string, unknown>> = {};
   const context = {
     projectDir: input.projectDir,
     cores: availableParallelism(),
@@ -264,10 +282,15 @@ async function readSettings(
           : byDefault;
     sources.set(path, given?.source ?? { origin: 'default', name: path });
     const [first, second] = path.split('.') as [string, string?];
-    if (second === undefined) general[first] = value;
-    else connection[second] = value;
+    if (second === undefined) {
+      general[first] = value;
+      continue;
+    }
+    const group = groups[first] ?? {};
+    groups[first] = group;
+    group[second] = value;
   }
-  return { ...general, connection } as unknown as Omit<Settings, 'databases'>;
+  return { ...general, ...groups } as unknown as Omit<Settings, 'databases' | 'stores'>;
 }
 
 /**
@@ -297,13 +320,15 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
   const fromEnvFile: Layer =
     envText === null ? new Map() : envFileLayer(envText, envFile, warnings);
   const fromYaml =
-    yamlText === null ? { layer: new Map(), databases: [] } : await yamlLayer(yamlText, yamlFile);
+    yamlText === null
+      ? { layer: new Map(), databases: [], stores: [] }
+      : await yamlLayer(yamlText, yamlFile);
 
-  for (const [file, layer, databases] of [
+  for (const [file, layer, entries] of [
     [envFile, fromEnvFile, []],
-    [yamlFile, fromYaml.layer, fromYaml.databases],
+    [yamlFile, fromYaml.layer, [...fromYaml.databases, ...fromYaml.stores]],
   ] as const) {
-    if (holdsSecret(layer, databases) && (await openToOthers(file))) {
+    if (holdsSecret(layer, entries) && (await openToOthers(file))) {
       warnings.push(secretFileWarning(file));
     }
   }
@@ -316,8 +341,12 @@ export async function loadConfig(input: LoadInput): Promise<Config> {
     fromYaml.layer,
   ];
   const single = await readSettings(layers, input, reader, sources);
-  const databases = await readDatabases(fromYaml.databases, yamlFile, reader, sources);
-  const settings: Settings = { ...single, databases };
+  const settings: Settings = {
+    ...single,
+    stores: await readEntries(fromYaml.stores, storeEntryTable, yamlFile, reader, sources),
+    databases: await readEntries(fromYaml.databases, databaseEntryTable, yamlFile, reader, sources),
+  };
+  checkStores(settings, sources);
   const given = (path: string) =>
     layers.map((layer) => layer.get(path)).find((value) => value !== undefined);
   checkLevel(settings, given('compression_level'), given('compression'));

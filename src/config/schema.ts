@@ -7,6 +7,7 @@
 import type { Secret } from '../core/secret.ts';
 import { connectionTable } from './connection_settings.ts';
 import type { Setting, ValuesOf } from './setting.ts';
+import { storePathSetting, storeTable } from './store_settings.ts';
 
 const compressions = ['zstd', 'gzip', 'none'] as const;
 /** How a backup is compressed; `none` leaves the plain bytes. */
@@ -30,6 +31,15 @@ export const generalTable = {
     description: 'The repository: the folder that holds the backups, logs and locks.',
     example: '/var/backups/holdfast',
     path: true,
+  },
+  local_copy: {
+    schema: { type: 'boolean' },
+    env: ['LOCAL_COPY'],
+    default: true,
+    description:
+      'Whether backups are kept in BACKUP_DIR. Without it they go to the other stores alone: ' +
+      'BACKUP_DIR holds logs, locks, and WAL until it is carried away.',
+    example: false,
   },
   cluster: {
     schema: { type: 'string', minLength: 1 },
@@ -68,6 +78,52 @@ export const generalTable = {
     description: 'The compression level: 1 to 19 for zstd, 1 to 9 for gzip.',
     allowed: 'a whole number, 1 to 19 for zstd, 1 to 9 for gzip',
     example: 6,
+  },
+  encryption: {
+    schema: { type: 'string', enum: ['none', 'age', 'gpg'] as const },
+    env: ['BACKUP_ENCRYPTION'],
+    flag: 'encrypt',
+    default: 'none',
+    description:
+      'How backups and WAL are encrypted, for the recipients alone: by the program age or by gpg. ' +
+      'This machine needs public keys only.',
+    example: 'age',
+  },
+  age_recipients: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['AGE_RECIPIENTS'],
+    default: null,
+    description:
+      'Who can decrypt with age: public keys (`age1…`, `ssh-ed25519 …`) with commas between, or ' +
+      'the path of a file with one in each line.',
+    example: 'age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p',
+  },
+  age_identity_file: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['AGE_IDENTITY_FILE'],
+    flag: 'identity',
+    default: null,
+    description:
+      'The file with the private key for a restore from age. It belongs on the machine that ' +
+      'restores, not on the one that backs up.',
+    example: '/root/holdfast-identity.txt',
+    path: true,
+  },
+  gpg_recipients: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['GPG_RECIPIENTS'],
+    default: null,
+    description: 'Who can decrypt with gpg: fingerprints of public keys, with commas between.',
+    example: 'D2A5E3F1B8C94A7F6E0D1C2B3A495867F1E2D3C4',
+  },
+  gpg_home: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['GPG_HOME'],
+    default: null,
+    defaultText: "gpg's own: ~/.gnupg",
+    description: 'The folder of the keyring that gpg uses.',
+    example: '/etc/holdfast/gnupg',
+    path: true,
   },
   base_backup_days: {
     schema: { type: 'integer', minimum: 1, maximum: 365 },
@@ -274,22 +330,49 @@ export interface DatabaseEntry extends Partial<ConnectionSettings> {
   readonly url?: Secret;
 }
 
+/** The settings of one store, under `s3:`. */
+export type StoreSettings = ValuesOf<typeof storeTable>;
+
+/** One store under `stores:`: a bucket, or the folder `path`; what is left out is that of `s3`. */
+export interface StoreEntry extends Partial<StoreSettings> {
+  readonly path?: string;
+}
+
 /** Every setting's value, after flags, environment, `.env`, holdfast.yaml and defaults. */
 export interface Settings extends ValuesOf<typeof generalTable> {
   readonly connection: ConnectionSettings;
+  readonly s3: StoreSettings;
+  /** By name, in the order of the file; empty without a configuration. */
+  readonly stores: Readonly<Record<string, StoreEntry>>;
   /** By key, in the order of the file; empty without a configuration. */
   readonly databases: Readonly<Record<string, DatabaseEntry>>;
 }
 
-/** The path of a setting in holdfast.yaml: `compression`, `connection.host`. */
-export type SettingPath = keyof typeof generalTable | `connection.${keyof typeof connectionTable}`;
+/** The settings that stand in a group of holdfast.yaml. */
+export const groupTables = { connection: connectionTable, s3: storeTable } as const;
+
+/** The path of a setting in holdfast.yaml: `compression`, `connection.host`, `s3.bucket`. */
+export type SettingPath =
+  | keyof typeof generalTable
+  | `connection.${keyof typeof connectionTable}`
+  | `s3.${keyof typeof storeTable}`;
+
+/** What an entry under `databases:` may say. */
+export const databaseEntryTable: Readonly<Record<string, Setting>> = {
+  url: generalTable.database_url,
+  ...connectionTable,
+};
+
+/** What an entry under `stores:` may say. */
+export const storeEntryTable: Readonly<Record<string, Setting>> = {
+  path: storePathSetting,
+  ...storeTable,
+};
 
 /** Every setting with its path, in the order in which they are told. */
 export function allSettings(): readonly (readonly [SettingPath, Setting])[] {
-  const general = Object.entries(generalTable) as [keyof typeof generalTable, Setting][];
-  const connection = Object.entries(connectionTable) as [keyof typeof connectionTable, Setting][];
-  return [
-    ...general,
-    ...connection.map(([name, setting]) => [`connection.${name}`, setting] as const),
-  ];
+  const grouped = Object.entries(groupTables).flatMap(([group, table]) =>
+    Object.entries(table).map(([name, setting]) => [`${group}.${name}`, setting]),
+  );
+  return [...Object.entries(generalTable), ...grouped] as [SettingPath, Setting][];
 }

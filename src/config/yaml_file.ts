@@ -1,9 +1,8 @@
 /** Reads holdfast.yaml into raw values by their path, and refuses keys that do not exist. */
 
 import { HoldfastError } from '../core/errors.ts';
-import { connectionTable } from './connection_settings.ts';
 import { nearest } from './nearest.ts';
-import { generalTable } from './schema.ts';
+import { databaseEntryTable, generalTable, groupTables, storeEntryTable } from './schema.ts';
 
 /** One value of the file, as it was written. */
 export interface YamlValue {
@@ -13,17 +12,18 @@ export interface YamlValue {
   readonly line: number | undefined;
 }
 
-/** One entry under `databases:`. */
-export interface YamlDatabase {
+/** One entry under `databases:` or `stores:`. */
+export interface YamlEntry {
   readonly key: string;
-  /** By the names of the connection's settings, and `url`. */
+  /** By the names of its settings. */
   readonly values: ReadonlyMap<string, YamlValue>;
 }
 
 /** What a file sets: keys that exist, with values that nobody has checked yet. */
 export interface YamlContent {
   readonly values: readonly YamlValue[];
-  readonly databases: readonly YamlDatabase[];
+  readonly databases: readonly YamlEntry[];
+  readonly stores: readonly YamlEntry[];
 }
 
 /** A mapping's pairs with the lines they stand in. */
@@ -33,8 +33,7 @@ interface Pair {
   readonly line: number | undefined;
 }
 
-const groups = ['connection', 'databases'];
-const connectionKeys = Object.keys(connectionTable);
+const groups = [...Object.keys(groupTables), 'databases', 'stores'];
 
 type Yaml = typeof import('yaml');
 
@@ -58,17 +57,20 @@ class YamlReader {
       this.#fail('CONFIG_UNREADABLE', line, fact ?? 'not valid YAML', 'Mend the YAML there.');
     }
     const values: YamlValue[] = [];
-    const databases: YamlDatabase[] = [];
+    const databases: YamlEntry[] = [];
+    const stores: YamlEntry[] = [];
     for (const pair of this.#pairs(document.contents, '')) {
+      const table = Object.entries(groupTables).find(([name]) => name === pair.key)?.[1];
       if (pair.key === 'databases') databases.push(...this.#databases(pair));
-      else if (pair.key === 'connection') {
-        values.push(...this.#group(pair.node, 'connection', connectionKeys));
+      else if (pair.key === 'stores') stores.push(...this.#stores(pair));
+      else if (table !== undefined) {
+        values.push(...this.#group(pair.node, pair.key, Object.keys(table)));
       } else {
         this.#mustBeKnown(pair, '', [...Object.keys(generalTable), ...groups]);
         values.push(this.#scalar(pair, pair.key));
       }
     }
-    return { values, databases };
+    return { values, databases, stores };
   }
 
   #fail(
@@ -139,7 +141,7 @@ class YamlReader {
     });
   }
 
-  #databases(whole: Pair): YamlDatabase[] {
+  #databases(whole: Pair): YamlEntry[] {
     const yaml = this.#yaml;
     if (yaml.isSeq(whole.node)) {
       return whole.node.items.map((item) => {
@@ -161,11 +163,29 @@ class YamlReader {
         const url: YamlValue = { path: `${path}.url`, raw: pair.node.value, line: pair.line };
         return { key: pair.key, values: new Map([['url', url]]) };
       }
-      const values = this.#group(pair.node, path, ['url', ...connectionKeys]);
-      return {
-        key: pair.key,
-        values: new Map(values.map((value) => [value.path.slice(path.length + 1), value])),
-      };
+      return this.#entry(pair, path, Object.keys(databaseEntryTable));
+    });
+  }
+
+  #entry(pair: Pair, path: string, known: readonly string[]): YamlEntry {
+    const values = this.#group(pair.node, path, known);
+    return {
+      key: pair.key,
+      values: new Map(values.map((value) => [value.path.slice(path.length + 1), value])),
+    };
+  }
+
+  #stores(whole: Pair): YamlEntry[] {
+    return this.#pairs(whole.node, 'stores').map((pair) => {
+      if (!/^[a-z][a-z0-9_-]{0,31}$/.test(pair.key) || ['local', 's3'].includes(pair.key)) {
+        this.#fail(
+          'CONFIG_INVALID',
+          pair.line,
+          `${JSON.stringify(pair.key)} is no name for a store`,
+          'Write lower-case letters, digits, _ and -, and neither local nor s3.',
+        );
+      }
+      return this.#entry(pair, `stores.${pair.key}`, Object.keys(storeEntryTable));
     });
   }
 }

@@ -47,12 +47,9 @@ export function settingsInEffect({ config }: Context): SettingFact[] {
     const parts = name.split('.');
     const [first = '', ...rest] = parts;
     const last = rest.at(-1) ?? '';
-    const group =
-      first === 'databases'
-        ? settings.databases[rest.slice(0, -1).join('.')]
-        : first === 'connection' && rest.length > 0
-          ? settings.connection
-          : null;
+    const entries = first === 'databases' || first === 'stores' ? settings[first] : null;
+    const ownGroup = first === 'connection' || first === 's3' ? settings[first] : null;
+    const group = entries === null ? ownGroup : entries[rest.slice(0, -1).join('.')];
     const value =
       group === null
         ? (settings as unknown as Record<string, unknown>)[name]

@@ -10,7 +10,7 @@ import { parseLabel, type Tier } from '../../core/label.ts';
 import { type Manifest, manifestName } from '../../core/manifest.ts';
 import { parseManifest } from '../../core/manifest_codec.ts';
 import { shellQuote } from '../../core/quote.ts';
-import { openStorage } from '../../storage/open.ts';
+import { openFolder } from '../../storage/open.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { BackupSource, SourceFile } from '../backup_source.ts';
 import type { RepositoryContext } from '../context.ts';
@@ -152,7 +152,7 @@ function explainFile(error: unknown, path: string): HoldfastError {
 
 /** The backup in a folder anywhere, or `null` where no manifest lies there. */
 async function folderSource(folder: string): Promise<BackupSource | null> {
-  const storage = openStorage(dirname(folder));
+  const storage = openFolder(dirname(folder));
   const name = basename(folder);
   if ((await storage.stat(`${name}/${manifestName}`)) === null) return null;
   const manifest = parseManifest(await buffer(await storage.get(`${name}/${manifestName}`)));

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openWalArchive, type WalArchive, walClusters } from '../../../src/catalog/wal_archive.ts';
 import { segmentName } from '../../../src/core/lsn.ts';
 import { formatSums, sha256Of } from '../../../src/core/sums.ts';
-import { openStorage } from '../../../src/storage/open.ts';
+import { openFolder } from '../../../src/storage/open.ts';
 import { sampleSegment } from '../../support/wal_segment.ts';
 
 const mb = 1024 * 1024;
@@ -16,7 +16,7 @@ let archive: WalArchive;
 
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'holdfast-archive-'));
-  archive = openWalArchive(openStorage(root), 'main/"x"');
+  archive = openWalArchive(openFolder(root), 'main/"x"');
 });
 afterEach(() => rm(root, { recursive: true, force: true }));
 

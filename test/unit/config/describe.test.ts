@@ -40,7 +40,7 @@ describe('the samples', () => {
     const fromYaml = await loadFile('holdfast.yaml', yaml);
     expect(Object.keys(fromYaml.settings.databases)).toEqual(['trading', 'tutoring']);
     await rm(join(folder, 'holdfast.yaml'));
-    const fromEnv = await loadFile('.env', sampleEnv().replaceAll(/^#(?=[A-Z_]+=)/gm, ''));
+    const fromEnv = await loadFile('.env', sampleEnv().replaceAll(/^#(?=[A-Z0-9_]+=)/gm, ''));
     for (const [path] of allSettings()) {
       expect(fromYaml.sources.get(path)?.origin, path).toBe('holdfast.yaml');
       expect(fromEnv.sources.get(path)?.origin, path).toBe('.env');

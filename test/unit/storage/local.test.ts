@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createLocalStorage } from '../../../src/storage/local.ts';
-import { openStorage } from '../../../src/storage/open.ts';
+import { openFolder } from '../../../src/storage/open.ts';
 import { failureOf, keysOf } from '../../contract/storage.ts';
 
 const run = promisify(execFile);
@@ -50,7 +50,7 @@ async function withLittleSpace(): Promise<(command: readonly string[]) => string
 
 describe('a store in a folder', () => {
   it('keeps its files for its owner alone', async () => {
-    const storage = openStorage(root);
+    const storage = openFolder(root);
     await storage.put('a/b', bytes('x'));
     const folder = await storage.createFolder('f/g');
     await folder.commit('manifest.json', bytes('{}'));
