@@ -63,17 +63,8 @@ tally() {
 
 title() { printf '\n== %s\n' "$1"; }
 
-# The passed and the failed of a report. A skipped test has not passed.
-read_report() {
-  # shellcheck disable=SC2016 # JavaScript
-  node --print 'const r = JSON.parse(fs.readFileSync(process.argv[1]));
-    `${r.numPassedTests} ${r.numTotalTests - r.numPassedTests}`' "$1" 2>/dev/null || printf '0 1'
-}
-
-line_coverage() {
-  node --print 'JSON.parse(fs.readFileSync("coverage/coverage-summary.json")).total.lines.pct' \
-    2>/dev/null || printf unknown
-}
+# The passed and the failed of a report.
+read_report() { node test/summary.ts counts "$1" 2>/dev/null || printf '0 1'; }
 
 # start_vitest REPORT ARGUMENTS
 start_vitest() {
@@ -91,8 +82,13 @@ end_vitest() {
   read -r vitest_passed vitest_failed <<COUNTS
 $(read_report "$results/$2.json")
 COUNTS
-  if [ "$status" != 0 ] && [ "$vitest_failed" = 0 ]; then vitest_failed=1; fi
+  unexplained=
+  if [ "$status" != 0 ] && [ "$vitest_failed" = 0 ]; then
+    vitest_failed=1
+    unexplained="    its status was $status: too little is covered, or an error outside of the tests"
+  fi
   tally "$1" "$vitest_passed" "$vitest_failed"
+  if [ -n "$unexplained" ]; then printf '%s\n' "$unexplained" >>"$summary"; fi
 }
 
 # start_bats SHELL
@@ -149,7 +145,7 @@ begin_images
 title 'tests on this machine'
 start_vitest host --project '!container' --coverage
 end_vitest 'tests on this machine' host "$started"
-printf '  %-24s %s %%\n' 'line coverage' "$(line_coverage)" >>"$summary"
+printf '  %-24s %s\n' 'line coverage' "$(node test/summary.ts coverage)" >>"$summary"
 
 title 'container tests, and beside them shell tests'
 start_container
@@ -168,5 +164,7 @@ if [ -n "$container" ]; then end_vitest 'container tests' container "$container"
 
 title summary
 cat "$summary"
+# Named at the very end: of a long output often the end alone is kept.
+if [ "$failed" != 0 ]; then node test/summary.ts failures "$results"; fi
 printf '%s passed, %s failed\n' "$passed" "$failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]
