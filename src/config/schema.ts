@@ -125,6 +125,26 @@ export const generalTable = {
     example: '/etc/holdfast/gnupg',
     path: true,
   },
+  signing_key: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['SIGNING_KEY'],
+    default: null,
+    description:
+      'The OpenSSH key that signs the manifest of every new backup: a private key without a ' +
+      'passphrase, or a public one whose private half ssh-agent holds.',
+    example: '/etc/holdfast/signing_key',
+    path: true,
+  },
+  allowed_signers: {
+    schema: { type: 'string', minLength: 1 },
+    env: ['ALLOWED_SIGNERS'],
+    default: null,
+    description:
+      'The file of those whose signatures count, as ssh-keygen(1) tells. Where it is set, a ' +
+      'backup that none of them has signed is not restored and does not pass verification.',
+    example: '/etc/holdfast/allowed_signers',
+    path: true,
+  },
   base_backup_days: {
     schema: { type: 'integer', minimum: 1, maximum: 365 },
     env: ['BASE_BACKUP_DAYS'],

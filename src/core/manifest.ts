@@ -24,6 +24,8 @@ export const manifestFormat = 1;
 /** Names of the files of a logical backup (REPOSITORY.md). */
 export const manifestName = 'manifest.json';
 export const sumsName = 'SHA256SUMS';
+/** OpenSSH's signature of the manifest's bytes, where somebody signs; of no backup a part. */
+export const signatureName = 'manifest.json.sig';
 export const restoreScriptName = 'restore.sh';
 
 const File = Type.Object(

@@ -1,6 +1,6 @@
 /** What lies in the folder of a backup, compared with what its manifest says, before it may go. */
 
-import { manifestName, restoreScriptName, sumsName } from '../core/manifest.ts';
+import { manifestName, restoreScriptName, signatureName, sumsName } from '../core/manifest.ts';
 import type { Storage } from '../storage/storage.ts';
 
 /** What the folder of a backup must hold. */
@@ -23,7 +23,7 @@ export interface InspectedFolder {
   readonly promise: string | null;
 }
 
-const alwaysThere: readonly string[] = [manifestName, sumsName, restoreScriptName];
+const alwaysThere: readonly string[] = [manifestName, signatureName, sumsName, restoreScriptName];
 
 /** What lies in a folder: names and sizes. */
 async function filesOf(storage: Storage, folder: string): Promise<Map<string, number>> {

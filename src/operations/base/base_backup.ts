@@ -37,6 +37,7 @@ import type { RepositoryContext } from '../context.ts';
 import { holdBackups } from '../hold_backup.ts';
 import { manifestServer } from '../manifest_server.ts';
 import { connectMaintenance } from '../open_database.ts';
+import { putSignature } from '../sign_manifest.ts';
 import { stopOnLostLock } from '../stop_on_lost_lock.ts';
 import { compareContents, emptyContents, readArchive } from './base_archives.ts';
 import { noIncrementReason, type WrittenBase, writeBase } from './base_files.ts';
@@ -264,6 +265,7 @@ async function writeBackup(
   const manifest = buildManifest(context, prepared, begun, written);
   const manifestBytes = serializeBaseManifest(manifest);
   await folder.put(sumsName, Buffer.from(sumsOf(manifest, manifestBytes)));
+  await putSignature(context, folder, manifestBytes, signal);
   await lock.verify();
   if (signal.aborted) throw signal.reason;
   await folder.commit(manifestName, manifestBytes);

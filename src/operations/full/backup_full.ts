@@ -32,6 +32,7 @@ import { beginLabel } from '../begin_label.ts';
 import { cleanUp } from '../clean_up.ts';
 import type { RepositoryContext } from '../context.ts';
 import { openDatabase } from '../open_database.ts';
+import { putSignature } from '../sign_manifest.ts';
 import { stopOnLostLock } from '../stop_on_lost_lock.ts';
 import { buildManifest } from './backup_manifest.ts';
 import {
@@ -180,6 +181,7 @@ async function writeBackup(
   });
   const manifestBytes = serializeManifest(manifest);
   await folder.put(sumsName, Buffer.from(sumsOf(manifest, manifestBytes)));
+  await putSignature(context, folder, manifestBytes, signal);
   await lock.verify();
   if (signal.aborted) throw signal.reason;
   await folder.commit(manifestName, manifestBytes);
