@@ -13,12 +13,13 @@
  * 5. A folder appears with its commit, all its objects at once; before that none of them is seen
  *    by `list`, `stat` or `get`.
  * 6. `remove` of what is not there is no error.
- * 7. Nothing is retried here and nothing is logged: errors are HoldfastErrors with the store's name
- *    and the key in the message. A key that does not exist is `null` (stat) or BACKUP_NOT_FOUND
- *    (get).
+ * 7. Nothing is logged: errors are HoldfastErrors with the store's name and the key in the message.
+ *    A store beyond a network has sent again what the network lost, and only that, before it fails.
+ *    A key that does not exist is `null` (stat) or BACKUP_NOT_FOUND (get).
  */
 
 import type { Readable } from 'node:stream';
+import type { Tier } from '../core/label.ts';
 import type { MeasuredBytes } from '../core/manifest.ts';
 
 /** What a store knows about one object. */
@@ -26,6 +27,17 @@ export interface StoredObject {
   readonly key: string;
   readonly bytes: number;
   readonly modifiedAt: Date;
+  /** What `identity` would answer, where the store tells it along with the rest. */
+  readonly identity?: string;
+}
+
+/** What a folder is about, for a store that tells others of it (metadata, tags, classes). */
+export interface FolderFacts {
+  /** `null`: it is no logical backup. */
+  readonly tier: Tier | null;
+  /** The database's name as it is; `null`: a whole cluster. */
+  readonly database: string | null;
+  readonly startedAt: Date;
 }
 
 /** A part of an object: from byte `start`, `bytes` long (to the end when absent). */
@@ -74,7 +86,7 @@ export interface Storage {
   removeFolder(folder: string, commitName: string): Promise<void>;
 
   /** Begins a folder that appears whole with {@link FolderWriter.commit}, or never. */
-  createFolder(folder: string): Promise<FolderWriter>;
+  createFolder(folder: string, facts?: FolderFacts): Promise<FolderWriter>;
 
   /** Removes a folder that holds nothing at all. @returns whether it was there and is gone */
   removeIfEmpty(folder: string): Promise<boolean>;
@@ -93,6 +105,20 @@ export interface Storage {
 
   /** Bytes that can still be written, or `null` where the store cannot tell. */
   freeBytes(): Promise<number | null>;
+
+  /**
+   * Until when the store itself keeps the object, whoever asks it to remove it; `null` when nothing
+   * holds it, or nothing is there. A backup whose manifest is held is retained until then, which is
+   * no error: `removeFolder` refuses it (STORE_REFUSED, with `retained_until` in the details).
+   * A store without the method holds nothing.
+   */
+  retainedUntil?(key: string): Promise<Date | null>;
+
+  /**
+   * By how many milliseconds our clock is ahead of the store's, to a second or so; `null` when the
+   * store does not tell. A store without the method has our own clock.
+   */
+  clockAheadMs?(): Promise<number | null>;
 }
 
 /** A folder that was begun: its key without any suffix, and when something last changed in it. */

@@ -31,10 +31,10 @@ install_packages() {
       --option=Dpkg::Options::=--force-unsafe-io "$@"' sh $2 </dev/null
 }
 
-# make_root ROOT SUITE PACKAGES MORE_PACKAGES
+# make_root ROOT SUITE PACKAGES MORE_PACKAGES CACHE: a folder for packages that nobody else uses now
 make_root() {
   # A newer suite than this machine's has no script of its own here; all of them equal sid's.
-  debootstrap --variant=minbase --include="$3" --cache-dir="$lab/packages/$2" \
+  debootstrap --variant=minbase --include="$3" --cache-dir="$5" \
     "$2" "$1" "$mirror" /usr/share/debootstrap/scripts/sid || return 1
   if [ -n "$4" ]; then install_packages "$1" "$4"; fi
 }
@@ -45,10 +45,10 @@ make_image() {
   image=$1:$key
   if docker image inspect "$image" >/dev/null 2>&1; then return 0; fi
   printf 'building the image %s from %s\n' "$image" "$2" >&2
-  mkdir -p "$lab/packages/$2"
+  mkdir -p "$lab/packages/$1"
   root=$(mktemp -d "$lab/root.XXXXXX")
   chmod 755 "$root"
-  if ! make_root "$root" "$2" "$3" "$4" >"$lab/$1.log" 2>&1; then
+  if ! make_root "$root" "$2" "$3" "$4" "$lab/packages/$1" >"$lab/$1.log" 2>&1; then
     tail -n 20 "$lab/$1.log" >&2
     rm -rf "$root"
     return 1
@@ -64,10 +64,14 @@ make_image() {
 
 make_image holdfast-lab-postgres18 forky postgresql-18,zstd,gzip,procps '' &
 postgres18=$!
+make_image holdfast-lab-s3 forky procps 'python3-moto python3-flask-cors radosgw' &
+s3=$!
 status=0
 make_image holdfast-lab-fresh bookworm ca-certificates,procps 'nodejs npm' || status=$?
 wait "$postgres18" || status=$?
+wait "$s3" || status=$?
 [ "$status" = 0 ] || exit "$status"
 
 printf 'HOLDFAST_IMAGE_POSTGRES18=holdfast-lab-postgres18:%s\n' "$key"
+printf 'HOLDFAST_IMAGE_S3=holdfast-lab-s3:%s\n' "$key"
 printf 'HOLDFAST_IMAGE_FRESH=holdfast-lab-fresh:%s\n' "$key"
