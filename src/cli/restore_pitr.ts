@@ -44,17 +44,23 @@ function recoveryOf(flags: Flags): RecoveryRequest {
   return { target, isInclusive: !isExclusive, timeline };
 }
 
+/** At the last `=` that stands alone; `\=` is one in a name, as with pg_basebackup. */
+function splitMapping(text: string): readonly [name: string, folder: string] {
+  const at = [...text.matchAll(/(?<!\\)=/g)].at(-1)?.index ?? 0;
+  const [name, folder] = [text.slice(0, at), text.slice(at + 1)];
+  return [name.replaceAll('\\=', '='), folder.replaceAll('\\=', '=')];
+}
+
 function mappingOf(flags: Flags, cwd: string): Map<string, string> {
   const mapping = new Map<string, string>();
   for (const text of (flags['tablespace-mapping'] ?? []) as string[]) {
-    const at = text.lastIndexOf('=');
-    const [name, folder] = [text.slice(0, Math.max(at, 0)), text.slice(at + 1)];
+    const [name, folder] = splitMapping(text);
     if (name === '' || folder === '' || mapping.has(name)) {
       throw new HoldfastError(
         'USAGE',
         `--tablespace-mapping ${JSON.stringify(text)} is no NAME=FOLDER`,
         {
-          hint: 'Name each tablespace once, with the folder where it goes.',
+          hint: 'Name each tablespace once, with the folder where it goes; = in either is \\=.',
         },
       );
     }

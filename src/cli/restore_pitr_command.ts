@@ -59,7 +59,7 @@ function wayOptions(parser: Argv): Argv {
       type: 'array',
       string: true,
       requiresArg: true,
-      describe: 'NAME=FOLDER: where a tablespace goes; once for each',
+      describe: 'NAME=FOLDER: where a tablespace goes (\\= for = in them); once for each',
     })
     .option('delta', {
       type: 'boolean',

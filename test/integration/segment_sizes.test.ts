@@ -68,9 +68,9 @@ describe('a server with segments', () => {
         const recovered = async (...flags: string[]) => {
           const place = await makeServerFolder(cluster);
           mapped.push(place);
-          const mapping = ['--tablespace-mapping', `a = b=${join(place, 'it is here')}`];
+          const mapping = ['--tablespace-mapping', `a = b=${join(place, 'it\\=is here')}`];
           return restorers.recover([...flags, ...mapping], async ({ rows }) => {
-            expect((await stat(join(place, 'it is here'))).isDirectory()).toBe(true);
+            expect((await stat(join(place, 'it=is here'))).isDirectory()).toBe(true);
             const [size] = await rows('SHOW wal_segment_size');
             expect(size?.wal_segment_size).toBe(`${walSegmentMb}MB`);
             const found = await rows('SELECT number FROM mark ORDER BY 1');
