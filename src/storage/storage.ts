@@ -115,10 +115,25 @@ export interface Storage {
   retainedUntil?(key: string): Promise<Date | null>;
 
   /**
+   * All that lies below a folder, told in one walk: a bucket tells a thousand objects in one answer,
+   * and would be asked once for each folder by who walks down the tree. A store without the method
+   * is walked down as fast.
+   */
+  survey?(folder: string): Promise<Survey>;
+
+  /**
    * By how many milliseconds our clock is ahead of the store's, to a second or so; `null` when the
    * store does not tell. A store without the method has our own clock.
    */
   clockAheadMs?(): Promise<number | null>;
+}
+
+/** All that lies below a folder, in memory. */
+export interface Survey {
+  /** What `list` gives, sorted by key within a folder, each with its identity. */
+  readonly objects: readonly StoredObject[];
+  /** What `unfinishedFolders` gives. */
+  readonly unfinishedFolders: readonly UnfinishedFolder[];
 }
 
 /** A folder that was begun: its key without any suffix, and when something last changed in it. */
