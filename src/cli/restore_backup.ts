@@ -6,6 +6,7 @@ import { requireDatabaseName } from '../core/names.ts';
 import { formatCount, formatDuration } from '../core/units.ts';
 import type { BackupSource } from '../operations/backup_source.ts';
 import type { Context } from '../operations/context.ts';
+import { withoutSigners } from '../operations/require_signature.ts';
 import { planRestore, type RestoreResult, restoreDatabase } from '../operations/restore/restore.ts';
 import { describePlan, type RestorePlan } from '../operations/restore/restore_plan.ts';
 import {
@@ -185,7 +186,9 @@ function readWay(
 }
 
 /** Runs the command. */
-export async function restoreCommand(invocation: Invocation): Promise<CommandResult> {
+export async function restoreCommand(given: Invocation): Promise<CommandResult> {
+  const isOpen = given.flags.unsigned === true;
+  const invocation = isOpen ? { ...given, context: withoutSigners(given.context) } : given;
   const { context, flags, operands, world } = invocation;
   const aside = await leftoverCommand(invocation);
   if (aside !== null) return aside;

@@ -55,6 +55,10 @@ export const restoreBackup: Command = {
         describe: 'Drop what was replaced: with a restore after it, else of the database named',
       })
       .option('force', { type: 'boolean', describe: 'Do not ask' })
+      .option('unsigned', {
+        type: 'boolean',
+        describe: 'Restore also what none of ALLOWED_SIGNERS has signed',
+      })
       .option('compare', {
         choices: ['counts', 'content', 'none'] as const,
         default: 'counts',

@@ -13,6 +13,7 @@ import { preparePitr } from '../operations/recovery/pitr_prepare.ts';
 import type { PitrRequest, PitrResult, PreparedPitr } from '../operations/recovery/pitr_request.ts';
 import { recoveryRates } from '../operations/recovery/recovery_rates.ts';
 import { restoreToTarget } from '../operations/recovery/restore_to_target.ts';
+import { withoutSigners } from '../operations/require_signature.ts';
 import type { TargetAction } from '../postgres/recovery_settings.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { answerFor, confirm } from './confirm.ts';
@@ -164,7 +165,8 @@ function tellResult({ log }: RepositoryContext, request: PitrRequest, result: Pi
 /** Runs the command. */
 export async function restorePitrRun(invocation: Invocation): Promise<CommandResult> {
   const { flags, operands } = invocation;
-  const context = needRepository(invocation.context);
+  const opened = needRepository(invocation.context);
+  const context = flags.unsigned === true ? withoutSigners(opened) : opened;
   if (operands.length > 0) {
     throw new HoldfastError('USAGE', `unexpected argument ${JSON.stringify(operands[0])}`, {
       hint: 'The folder is named with --pgdata.',

@@ -69,6 +69,10 @@ function wayOptions(parser: Argv): Argv {
       type: 'boolean',
       describe: 'In place of a data directory, which is put aside; with --delta: do not ask',
     })
+    .option('unsigned', {
+      type: 'boolean',
+      describe: 'Restore also what none of ALLOWED_SIGNERS has signed',
+    })
     .option('with-config', {
       type: 'boolean',
       describe: 'Use the configuration that was saved beside the data directory (/etc)',

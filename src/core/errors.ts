@@ -90,6 +90,14 @@ export const errorTable = {
     status: exitStatus.verification,
     summary: 'a manifest is not valid or of a newer format',
   },
+  NOT_SIGNED: {
+    status: exitStatus.verification,
+    summary: 'nobody whose signature counts has signed the backup',
+  },
+  WRONG_KEY: {
+    status: exitStatus.verification,
+    summary: 'it is encrypted for other keys than those at hand',
+  },
   NOT_A_DUMP: {
     status: exitStatus.verification,
     summary: 'a file is no dump that can be restored',

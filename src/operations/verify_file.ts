@@ -22,6 +22,8 @@ export interface Finding {
     | 'archive'
     | 'sums'
     | 'manifest'
+    /** Nobody whose signature counts has signed it. */
+    | 'signature'
     /** It needs another backup that is missing or damaged. */
     | 'chain'
     /** PostgreSQL's own check of what is restored from it. */

@@ -15,11 +15,12 @@ import {
 } from '../../core/base_manifest.ts';
 import { parseBaseManifest } from '../../core/base_manifest_codec.ts';
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
-import { manifestName, sumsName } from '../../core/manifest.ts';
+import { manifestName, signatureName, sumsName } from '../../core/manifest.ts';
 import { parseSums, sumsOf } from '../../core/sums.ts';
 import { createByteCounter } from '../../pipeline/measure.ts';
 import type { RepositoryContext } from '../context.ts';
 import { holdBackup } from '../hold_backup.ts';
+import { findUnsigned } from '../require_signature.ts';
 import {
   compareBytes,
   type Finding,
@@ -179,7 +180,10 @@ async function inspect(
     const message = 'differs from what the manifest says';
     findings.push({ file: sumsName, check: 'sums', message });
   }
-  const known = new Set([...manifest.files.map(({ name }) => name), manifestName, sumsName]);
+  const unsigned = await findUnsigned(target.context, target, manifestBytes);
+  if (unsigned !== null) findings.push(unsigned);
+  const beside = [manifestName, signatureName, sumsName];
+  const known = new Set([...manifest.files.map(({ name }) => name), ...beside]);
   for (const name of present.keys()) {
     if (known.has(name)) continue;
     findings.push({ file: name, check: 'extra', message: 'does not belong to the backup' });

@@ -8,12 +8,19 @@ import { buffer } from 'node:stream/consumers';
 import { isDeepStrictEqual } from 'node:util';
 import { type CatalogEntry, type EntryPlace, misplacement } from '../../catalog/entry.ts';
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
-import { type Manifest, type ManifestFile, manifestName, sumsName } from '../../core/manifest.ts';
+import {
+  type Manifest,
+  type ManifestFile,
+  manifestName,
+  signatureName,
+  sumsName,
+} from '../../core/manifest.ts';
 import { parseManifest } from '../../core/manifest_codec.ts';
 import { parseSums, type Sum, sha256Of, sumsOf } from '../../core/sums.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Context, RepositoryContext } from '../context.ts';
 import { holdBackup } from '../hold_backup.ts';
+import { findUnsigned } from '../require_signature.ts';
 import { type Finding, type VerifyTarget, verifyFile, verifyStored } from '../verify_file.ts';
 
 export type { Finding } from '../verify_file.ts';
@@ -70,6 +77,10 @@ class Verification {
     const manifestBytes = await this.#readDocument(manifestName, present);
     const sumsBytes = await this.#readDocument(sumsName, present);
     const manifest = manifestBytes === null ? null : this.#parseManifest(manifestBytes);
+    if (manifestBytes !== null) {
+      const unsigned = await findUnsigned(this.#context, this.#target(), manifestBytes);
+      if (unsigned !== null) this.findings.push(unsigned);
+    }
     const sums = sumsBytes === null ? null : this.#parseSums(sumsBytes);
     if (manifestBytes !== null && sums !== null) this.#compareManifestDigest(manifestBytes, sums);
     if (manifest === null) {
@@ -198,7 +209,7 @@ class Verification {
   }
 
   #findExtra(known: readonly string[], present: ReadonlyMap<string, number>): void {
-    const expected = new Set([...known, manifestName, sumsName]);
+    const expected = new Set([...known, manifestName, signatureName, sumsName]);
     for (const name of present.keys()) {
       if (!expected.has(name)) this.#add(name, 'extra', 'does not belong to the backup');
     }

@@ -14,6 +14,7 @@ import { freeBytesAt } from '../../process/file_facts.ts';
 import { isRoot } from '../../process/user.ts';
 import { findCombine } from '../base/combine_chain.ts';
 import type { RepositoryContext } from '../context.ts';
+import { requireSigned } from '../require_signature.ts';
 import { type ExistingPgdata, lookAtPgdata } from './existing_pgdata.ts';
 import { type Delta, prepareDelta } from './pitr_delta.ts';
 import { isFree, readMark, requireFree } from './pitr_folder.ts';
@@ -85,7 +86,7 @@ async function lookAtExisting(
 /**
  * Looks at everything. Nothing is touched.
  *
- * @throws HoldfastError USAGE, WRONG_USER, NO_SPACE, TOOL_TOO_OLD
+ * @throws HoldfastError USAGE, WRONG_USER, NO_SPACE, TOOL_TOO_OLD, NOT_SIGNED
  */
 export async function preparePitr(
   context: RepositoryContext,
@@ -94,6 +95,8 @@ export async function preparePitr(
 ): Promise<PreparedPitr> {
   const { manifest } = plan.base;
   const { way = 'new' } = request;
+  const { storage } = context.repository;
+  for (const link of plan.chain) await requireSigned(context, { storage, ...link }, link.manifest);
   if (isRoot()) {
     throw new HoldfastError('WRONG_USER', 'no server runs as root, so a cluster is not its files', {
       hint: 'Run this as the user that will run the server, for example with sudo -u postgres.',

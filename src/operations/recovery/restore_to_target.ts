@@ -11,7 +11,12 @@ import type { PitrRequest, PitrResult } from './pitr_request.ts';
 import { restorePitr } from './restore_pitr.ts';
 
 /** What is wrong with a backup, and not with the store, the disk or the target. */
-const damageCodes = new Set<string>(['DAMAGED', 'BACKUP_NOT_FOUND', 'MANIFEST_INVALID']);
+const damageCodes = new Set<string>([
+  'DAMAGED',
+  'NOT_SIGNED',
+  'BACKUP_NOT_FOUND',
+  'MANIFEST_INVALID',
+]);
 /** That there is no other way. */
 const noWayCodes = new Set<string>(['TARGET_UNREACHABLE', 'BACKUP_NOT_FOUND']);
 
@@ -54,7 +59,9 @@ export async function restoreToTarget(
       const isFinal = label === null || damaged.has(label);
       if (isFinal || request.recovery.target.kind === 'immediate') throw error;
       const { message } = error as HoldfastError;
-      context.log.warn(`${label} is damaged: ${message}; looking for another way to the target`);
+      context.log.warn(
+        `${label} cannot be used: ${message}; looking for another way to the target`,
+      );
       damaged.add(label);
       met = error;
     }
