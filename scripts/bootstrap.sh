@@ -9,7 +9,7 @@ usage() {
 usage: sh scripts/bootstrap.sh [--postgres] [--dev]
 
   --postgres  also PostgreSQL's server and client programs and zstd, from the system's packages
-  --dev       also what the tests need from npm
+  --dev       also what the tests need from npm; with --postgres also age and gpg
 USAGE
 }
 
@@ -118,7 +118,7 @@ if ! npm_is_done; then
   npm_is_done || provide_modules
 fi
 
-# ---- PostgreSQL's programs and zstd ---------------------------------------------------------
+# ---- PostgreSQL's programs, zstd and what the tests encrypt with -----------------------------
 
 # Debian and PGDG, RHEL, Alpine, Homebrew, source builds.
 has_postgres() {
@@ -127,6 +127,11 @@ has_postgres() {
     [ -x "$bin/initdb" ] && [ -x "$bin/postgres" ] && [ -x "$bin/pg_dump" ] && return 0
   done
   command -v initdb >/dev/null && command -v postgres >/dev/null && command -v pg_dump >/dev/null
+}
+
+# A backup needs them only where it is encrypted; the tests always do.
+has_encryption() {
+  [ "$with_dev" = no ] || { command -v age >/dev/null && command -v gpg >/dev/null; }
 }
 
 # Runs a command as root: directly, or through sudo, which may ask on a terminal only.
@@ -187,6 +192,7 @@ provide_postgres() {
   packages=
   has_postgres || packages=postgres
   command -v zstd >/dev/null || packages="$packages zstd"
+  has_encryption || packages="$packages age gnupg"
   # shellcheck disable=SC2086 # a list of plain words
   set -- $packages
   for manager in apt-get dnf yum apk brew none; do
@@ -200,6 +206,7 @@ provide_postgres() {
         missing="$missing postgresql-server postgresql postgresql-contrib" ;;
       apk:postgres) missing="$missing postgresql postgresql-client postgresql-contrib" ;;
       brew:postgres) missing="$missing postgresql@18" ;;
+      dnf:gnupg | yum:gnupg) missing="$missing gnupg2" ;;
       *) missing="$missing $package" ;;
     esac
   done
@@ -224,7 +231,7 @@ provide_postgres() {
 }
 
 if [ "$with_postgres" = yes ]; then
-  if ! has_postgres || ! command -v zstd >/dev/null; then
+  if ! has_postgres || ! command -v zstd >/dev/null || ! has_encryption; then
     provide_postgres
   fi
 fi

@@ -1,5 +1,6 @@
 /** What the manifests of all kinds of backups share: parts of their schemas. */
 
+import { ageRecipientPattern, gpgRecipientPattern, recipientsMax } from './recipients.ts';
 import { Type } from './type_builder.ts';
 
 /** An object with nothing else in it. */
@@ -22,6 +23,11 @@ export const FileName = Type.String({ pattern: '^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99
 /** Size and digest of some bytes. */
 export const Measured = Type.Object({ bytes: Bytes, sha256: Sha256 }, closed);
 
+/** For whom something is encrypted: public keys, so that everybody may know. */
+function Recipients(pattern: string) {
+  return Type.Array(Type.String({ pattern }), { minItems: 1, maxItems: recipientsMax });
+}
+
 /** A filter by its name, with what its mirror has to know. Nothing in it is ever executed. */
 export const Filter = Type.Union([
   Type.Object(
@@ -32,6 +38,8 @@ export const Filter = Type.Union([
     { name: Type.Literal('gzip'), level: Type.Integer({ minimum: 1, maximum: 9 }) },
     closed,
   ),
+  Type.Object({ name: Type.Literal('age'), recipients: Recipients(ageRecipientPattern) }, closed),
+  Type.Object({ name: Type.Literal('gpg'), recipients: Recipients(gpgRecipientPattern) }, closed),
 ]);
 
 /** The server, as it told of itself when the backup began. */

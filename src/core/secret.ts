@@ -31,10 +31,11 @@ export class Secret {
 /**
  * Takes the passwords out of a text, for messages that quote what the user wrote.
  * `postgresql://app:s3cret@db/x` → `postgresql://app:[redacted]@db/x`; `password=` likewise, in a
- * URL and in a connection string, also misspelt (`passwrd=`).
+ * URL and in a connection string, also misspelt (`passwrd=`). Private keys of age go too.
  */
 export function redactPasswords(text: string): string {
   return text
     .replace(/([a-z][a-z0-9+.-]*:\/\/[^\s:/@?#]*):[^\s/]*@(?=[^@]*$|[^\s@]*)/gi, `$1:${redacted}@`)
-    .replace(/\b((?:ssl)?passw?[a-z]*\s*=\s*)(?:'[^']*'|[^\s&#']+)/gi, `$1${redacted}`);
+    .replace(/\b((?:ssl)?passw?[a-z]*\s*=\s*)(?:'[^']*'|[^\s&#']+)/gi, `$1${redacted}`)
+    .replace(/AGE-SECRET-KEY-[0-9A-Z-]+/gi, redacted);
 }

@@ -3,6 +3,7 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Repository } from '../catalog/repository.ts';
 import type { Config } from '../config/load.ts';
+import type { KeySources } from '../pipeline/filter.ts';
 import type { FlowContext } from '../pipeline/flow.ts';
 import type { Log } from '../process/console.ts';
 
@@ -26,6 +27,8 @@ export interface Context {
   /** Of this process. */
   readonly pid: number;
   readonly toolVersion: string;
+  /** Where private keys come from; without it from the files that the settings name. */
+  readonly keys?: KeySources | undefined;
 }
 
 /** A context with a repository behind it. */
@@ -50,12 +53,25 @@ export function shareContext(
   return { ...context, log, config: { ...config, settings: { ...config.settings, threads } } };
 }
 
+/** One for the settings of a run, so that a passphrase is asked for once. */
+const keysOfSettings = new WeakMap<object, KeySources>();
+
+function settingsKeys({ config: { settings } }: Context): KeySources {
+  const known = keysOfSettings.get(settings);
+  if (known !== undefined) return known;
+  const { age_identity_file: identityFile, gpg_home: gpgHome } = settings;
+  const keys = { identityFile, gpgHome };
+  keysOfSettings.set(settings, keys);
+  return keys;
+}
+
 /** What the pipeline needs of a context. */
 export function flowContext(context: Context, signal: AbortSignal = context.signal): FlowContext {
   return {
     environment: context.environment,
     threads: context.config.settings.threads,
     temporaryDir: context.config.settings.temp_dir,
+    keys: context.keys ?? settingsKeys(context),
     signal,
   };
 }

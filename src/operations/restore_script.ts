@@ -8,18 +8,18 @@ import {
   detachSubscriptionsQuery,
   dropSubscriptionsQuery,
 } from '../core/database_sql.ts';
+import type { FilterSpec } from '../core/manifest.ts';
 import { psqlIdentifier, quoteIdentifier, quoteLiteral, shellQuote } from '../core/quote.ts';
+import type { EncryptionSpec } from '../core/recipients.ts';
 import { formatBytes } from '../core/units.ts';
 import { readTemplate } from './template.ts';
-
-/** The filters that stock programs undo, in the order in which they were applied. */
-export type ScriptFilter = 'zstd' | 'gzip';
 
 /** A file of the backup as the script reads it. */
 export interface ScriptFile {
   /** Its name in the backup's folder: letters, digits, `_`, `.` and `-` only. */
   readonly name: string;
-  readonly filters: readonly ScriptFilter[];
+  /** In the order in which they were applied; stock programs undo all of them. */
+  readonly filters: readonly FilterSpec['name'][];
   readonly bytesStored: number;
 }
 
@@ -39,12 +39,16 @@ export interface RestoreScriptFacts {
   readonly dump: ScriptFile;
   /** `null` when the roles could not be read. */
   readonly globals: ScriptFile | null;
+  /** `null`: it is not encrypted. */
+  readonly encryption: EncryptionSpec | null;
   readonly properties: DatabaseProperties;
 }
 
-const decoders: Record<ScriptFilter, string> = {
+const decoders: Record<FilterSpec['name'], string> = {
   zstd: 'zstd --decompress --stdout --quiet',
   gzip: 'gzip -dc',
+  age: 'age --decrypt --identity "$identity"',
+  gpg: 'gpg --batch --quiet --decrypt',
 };
 
 /** The filters' mirrors, backwards, each reading the one before it. */
@@ -132,12 +136,15 @@ export function renderRestoreScript(facts: RestoreScriptFacts): string {
   const create = createSql(facts);
   const properties = propertiesSql(facts.properties);
   const programs = new Set([...facts.dump.filters, ...(facts.globals?.filters ?? [])]);
+  const { encryption } = facts;
   const values = new Map([
     ['LABEL', shellQuote(facts.label)],
     ['DATABASE', shellQuote(facts.database)],
     ['DUMP_FILE', shellQuote(facts.dump.name)],
     ['GLOBALS_FILE', shellQuote(facts.globals?.name ?? '')],
     ['PROGRAMS', shellQuote([...programs].join(' '))],
+    ['ENCRYPTION', shellQuote(encryption?.name ?? '')],
+    ['RECIPIENTS', shellQuote(encryption?.recipients.join('\n') ?? '')],
     ['DUMP_MAJOR', shellQuote(String(facts.dumpToolMajor))],
     ['CREATED_AT', shellQuote(facts.createdAt)],
     ['SERVER_VERSION', shellQuote(facts.serverVersion)],

@@ -11,7 +11,6 @@ import {
   createZstdCompress,
   createZstdDecompress,
 } from 'node:zlib';
-import type { Compression } from '../config/schema.ts';
 import type { FilterSpec } from '../core/manifest.ts';
 import { findProgram } from '../process/find_program.ts';
 import { startChild } from '../process/stream.ts';
@@ -99,20 +98,10 @@ function gzipFilter(level: number): Filter {
   };
 }
 
-/**
- * The filter that a manifest or a setting names. Only the names that the manifest's schema allows
- * exist: nothing in a manifest is ever executed.
- */
-export function filterFor(spec: FilterSpec): Filter {
-  switch (spec.name) {
-    case 'zstd':
-      return zstdFilter(spec.level);
-    case 'gzip':
-      return gzipFilter(spec.level);
-  }
-}
+/** How something is compressed. */
+export type CompressionSpec = Extract<FilterSpec, { readonly name: 'zstd' | 'gzip' }>;
 
-/** The filters for a new backup. */
-export function compressionFilters(compression: Compression, level: number): readonly Filter[] {
-  return compression === 'none' ? [] : [filterFor({ name: compression, level })];
+/** The filter that compresses so, and decompresses whatever the level was. */
+export function compressionFilter({ name, level }: CompressionSpec): Filter {
+  return name === 'zstd' ? zstdFilter(level) : gzipFilter(level);
 }

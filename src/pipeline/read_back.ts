@@ -10,9 +10,9 @@ import { followFile } from '../process/follow_file.ts';
 import { makePipe } from '../process/pipe.ts';
 import { childFailure, type DataChild } from '../process/stream.ts';
 import { type CarryInput, carry, drain } from './carry.ts';
-import { filterFor } from './compress.ts';
 import type { Sink } from './fan_out.ts';
 import type { Filter, Stage } from './filter.ts';
+import { filterFor } from './filter_for.ts';
 import { type FlowContext, flow, type Look, openStages } from './flow.ts';
 import { createMeasure, type Observer } from './measure.ts';
 
@@ -131,6 +131,18 @@ async function openReadBack({ filters, context, file, sinks, to }: ReadBackInput
  * @throws HoldfastError DAMAGED when a filter cannot make sense of the bytes; what a sink throws
  */
 export async function readBack(input: ReadBackInput): Promise<Measurements> {
+  const plain = createMeasure();
+  const observers = [plain, ...(input.observers ?? [])];
+  const stored = await readBackStored({ ...input, observers });
+  return { stored, plain: plain.result() };
+}
+
+/**
+ * Like {@link readBack}, for who takes the digest of the plain bytes by himself or wants none.
+ *
+ * @returns the measurement of the stored bytes
+ */
+export async function readBackStored(input: ReadBackInput): Promise<MeasuredBytes> {
   const { context, file, to, sinks = [] } = input;
   const { stages, look } = await openReadBack(input);
   const own: Sink[] = [];
@@ -138,14 +150,13 @@ export async function readBack(input: ReadBackInput): Promise<Measurements> {
   if (look === null && file !== undefined) {
     own.push((body) => pipeline(body, file.createWriteStream()));
   }
-  const plain = createMeasure();
   const stored = createMeasure();
   try {
     await flow({
       source: input.body,
       before: [stored, ...(input.storedObservers ?? [])],
       stages,
-      after: [plain, ...(input.observers ?? [])],
+      after: input.observers ?? [],
       look,
       sinks: [...own, ...sinks],
       signal: context.signal,
@@ -153,7 +164,7 @@ export async function readBack(input: ReadBackInput): Promise<Measurements> {
   } catch (error) {
     throw damagedIfFilterFailed(error, stages);
   }
-  return { stored: stored.result(), plain: plain.result() };
+  return stored.result();
 }
 
 /** Bytes that a decompressor rejects are a damaged file, not a failed program. */

@@ -37,6 +37,10 @@ export interface ChildOptions {
    * the reader sees the end when the child ends.
    */
   readonly into?: Outlet | undefined;
+  /** What the child finds as its file 3 (`/dev/fd/3`): a secret that has no name. */
+  readonly secretInput?: FileHandle | undefined;
+  /** The child may ask on the terminal, so it stays in the group of this process. */
+  readonly isInteractive?: boolean;
   /** Runs the program as this user; only root can. */
   readonly user?: OsUser | undefined;
 }
@@ -101,12 +105,17 @@ export function startChild(
   args: readonly string[],
   options: ChildOptions,
 ): DataChild {
-  const { input, output, into } = options;
+  const { input, output, into, secretInput } = options;
   const child = spawn(program, [...args], {
     env: { ...options.environment },
     // A group of its own: Ctrl-C reaches this process alone, which then ends its children in order.
-    detached: true,
-    stdio: [input?.fd ?? 'pipe', into ?? output?.fd ?? 'pipe', 'pipe'],
+    detached: options.isInteractive !== true,
+    stdio: [
+      input?.fd ?? 'pipe',
+      into ?? output?.fd ?? 'pipe',
+      'pipe',
+      ...(secretInput === undefined ? [] : [secretInput.fd]),
+    ],
     cwd: options.cwd ?? childFolder(),
     ...(options.user === undefined ? {} : { uid: options.user.uid, gid: options.user.gid }),
   }) as ChildProcessByStdio<Writable | null, Readable | null, Readable>;

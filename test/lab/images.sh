@@ -23,10 +23,12 @@ if [ -z "$mirror" ] || [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/nul
 fi
 key=$({ cat "$0" && printf '%s' "$mirror"; } | sha256sum | cut -c 1-12)
 
-# Where debootstrap cannot resolve packages that others provide, apt does it afterwards.
+# Where debootstrap cannot resolve packages that others provide, apt does it afterwards. Like
+# debootstrap it takes a signed list of packages of any age: a mirror may stand still for a while.
 install_packages() {
   # shellcheck disable=SC2086 # a list of plain words
-  DEBIAN_FRONTEND=noninteractive chroot "$1" sh -c 'apt-get update --quiet=2 &&
+  DEBIAN_FRONTEND=noninteractive chroot "$1" sh -c '
+    apt-get update --quiet=2 --option=Acquire::Check-Valid-Until=false &&
     apt-get install --yes --quiet=2 --no-install-recommends \
       --option=Dpkg::Options::=--force-unsafe-io "$@"' sh $2 </dev/null
 }
@@ -62,7 +64,7 @@ make_image() {
     xargs --no-run-if-empty docker image rm --force >/dev/null
 }
 
-make_image holdfast-lab-postgres18 forky postgresql-18,zstd,gzip,procps '' &
+make_image holdfast-lab-postgres18 forky postgresql-18,zstd,gzip,procps,age,gpg,gpg-agent '' &
 postgres18=$!
 make_image holdfast-lab-s3 forky procps 'python3-moto python3-flask-cors radosgw' &
 s3=$!

@@ -8,9 +8,9 @@ import { serverManifestName } from '../../core/base_manifest.ts';
 import { HoldfastError } from '../../core/errors.ts';
 import type { FilterSpec, MeasuredBytes } from '../../core/manifest.ts';
 import { formatBytes } from '../../core/units.ts';
-import { compressionFilters } from '../../pipeline/compress.ts';
 import type { Filter } from '../../pipeline/filter.ts';
 import { createByteCounter } from '../../pipeline/measure.ts';
+import { newBackupFilters } from '../../pipeline/new_backup_filters.ts';
 import { store } from '../../pipeline/pipeline.ts';
 import {
   type BaseBackupOptions,
@@ -83,14 +83,15 @@ const stagedPrefix = 'holdfast-base-';
 const stagedHint = 'Set TMPDIR to an existing folder: a cluster with tablespaces is staged there.';
 const kbPerMb = 1024;
 
-function compressing({ context, tool }: BaseRun): Compressing {
-  const { compression, compression_level: level, threads } = context.config.settings;
-  const filters = compressionFilters(compression, level);
+async function compressing({ context, tool }: BaseRun): Promise<Compressing> {
+  const { settings } = context.config;
+  const { compression, compression_level: level, threads } = settings;
+  const filters = await newBackupFilters(settings, context.environment);
   const specs = filters.map(({ spec }) => spec);
   const extension = filters.map((filter) => filter.extension).join('');
   const isOwn = compression === 'zstd' && tool.major >= clientCompressionMajor;
   return isOwn
-    ? { own: { level, threads }, filters: [], specs, extension }
+    ? { own: { level, threads }, filters: filters.slice(1), specs, extension }
     : { own: null, filters, specs, extension };
 }
 
@@ -285,7 +286,7 @@ async function stageBase(run: BaseRun, how: Compressing): Promise<WrittenBase> {
  * @throws HoldfastError with pg_basebackup's own words; {@link noIncrementReason} knows where a
  *   whole backup would do
  */
-export function writeBase(run: BaseRun): Promise<WrittenBase> {
-  const how = compressing(run);
+export async function writeBase(run: BaseRun): Promise<WrittenBase> {
+  const how = await compressing(run);
   return run.hasTablespaces ? stageBase(run, how) : streamBase(run, how);
 }

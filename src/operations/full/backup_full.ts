@@ -3,6 +3,7 @@
  * REPOSITORY.md's, "Committing": nothing is a backup before its manifest is in place.
  */
 
+import type { CopiesWriter, StoredCopy } from '../../catalog/copies_writer.ts';
 import { backupFolder, databaseFolder } from '../../catalog/repository.ts';
 import { beginRun } from '../../catalog/runs.ts';
 import { toHoldfastError } from '../../core/errors.ts';
@@ -18,7 +19,7 @@ import { serializeManifest } from '../../core/manifest_codec.ts';
 import { unusualSize } from '../../core/size_history.ts';
 import { sumsOf } from '../../core/sums.ts';
 import { formatBytes } from '../../core/units.ts';
-import { compressionFilters } from '../../pipeline/compress.ts';
+import { newBackupFilters } from '../../pipeline/new_backup_filters.ts';
 import {
   acquireDatabaseLock,
   backupLockKey,
@@ -26,8 +27,8 @@ import {
 } from '../../postgres/advisory_lock.ts';
 import type { ResolvedTarget } from '../../postgres/connection.ts';
 import { formatLockHolder } from '../../postgres/lock_holder.ts';
-import type { FolderWriter } from '../../storage/storage.ts';
 import { readBackFiles } from '../backup_read_back.ts';
+import { beginCopies, copyWarnings } from '../begin_copies.ts';
 import { beginLabel } from '../begin_label.ts';
 import { cleanUp } from '../clean_up.ts';
 import type { RepositoryContext } from '../context.ts';
@@ -64,6 +65,8 @@ export interface BackupResult {
   readonly manifest: Manifest;
   /** Its key in the repository. */
   readonly folder: string;
+  /** What became of it in each store; it is whole in at least one. */
+  readonly copies: readonly StoredCopy[];
   readonly warnings: readonly string[];
 }
 
@@ -144,13 +147,13 @@ async function writeBackup(
   request: BackupRequest,
   prepared: Preparation,
   lock: DatabaseLock,
-  folder: FolderWriter,
+  folder: CopiesWriter,
   begun: { readonly label: string; readonly startedAt: Date; readonly startedSeconds: number },
 ): Promise<Manifest> {
   const { settings } = context.config;
   const stop = stopOnLostLock(context, lock);
   const { signal } = stop;
-  const filters = compressionFilters(settings.compression, settings.compression_level);
+  const filters = await newBackupFilters(settings, context.environment);
   const input = { context, signal, parameters: prepared.parameters, folder, filters };
   const digests = settings.table_digests && request.withoutDigests !== true;
   const written = await writeBoth(context, prepared, input, digests, stop);
@@ -195,10 +198,11 @@ async function backupLocked(
   prepared: Preparation,
   lock: DatabaseLock,
 ): Promise<BackupResult> {
-  const { cluster, database } = prepared;
+  const { cluster, database, ready } = prepared;
+  const { tier } = request;
   const above = databaseFolder(cluster, database.name);
-  await cleanUp(context, above);
-  const { label, startedAt } = await beginLabel(context, above, request.tier);
+  await cleanUp(context, ready.stores, above);
+  const { label, startedAt } = await beginLabel(context, ready.storage, above, tier);
   const key = backupFolder(cluster, database.name, label);
   const run = await beginRun({
     stateDir: context.repository.stateDir,
@@ -209,18 +213,25 @@ async function backupLocked(
     folder: key,
     startedAt,
   });
+  let isDiscarded = true;
   try {
-    const folder = await context.repository.storage.createFolder(key);
+    const facts = { tier, database: database.name, startedAt };
+    const folder = await beginCopies(context, ready.stores, key, facts);
     try {
       const begun = { label, startedAt, startedSeconds: context.stopwatch() };
       const manifest = await writeBackup(context, request, prepared, lock, folder, begun);
-      return { manifest, folder: key, warnings: manifest.warnings.map(({ message }) => message) };
+      const copies = folder.report();
+      const warnings = [...manifest.warnings.map(({ message }) => message), ...copyWarnings(copies)];
+      return { manifest, folder: key, copies, warnings };
     } catch (error) {
       await folder.abort();
       throw error;
+    } finally {
+      isDiscarded = folder.isDiscarded;
     }
   } finally {
-    await run.end();
+    // Of a run that is not forgotten the next one removes what it has left.
+    if (isDiscarded) await run.end();
   }
 }
 

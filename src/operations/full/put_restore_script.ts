@@ -2,6 +2,7 @@
 
 import type { ManifestFile } from '../../core/manifest.ts';
 import { restoreScriptName } from '../../core/manifest.ts';
+import { encryptionOf } from '../../core/recipients.ts';
 import { createMeasure } from '../../pipeline/measure.ts';
 import type { FolderWriter } from '../../storage/storage.ts';
 import type { Context } from '../context.ts';
@@ -41,6 +42,7 @@ export async function putRestoreScript(
     databaseBytes: database.bytes,
     dump: scriptFile(dump),
     globals: scriptFile(globals),
+    encryption: encryptionOf(dump.filters),
     properties: database.properties,
   });
   const bytes = Buffer.from(text, 'utf8');

@@ -21,6 +21,7 @@ const facts: RestoreScriptFacts = {
   databaseBytes: 1_050_000_000,
   dump: { name: 'database.dump.zst', filters: ['zstd'], bytesStored: 130_000_000 },
   globals: { name: 'globals.sql.gz', filters: ['gzip'], bytesStored: 700 },
+  encryption: null,
   properties: {
     owner: hostile,
     acl: [{ grantee: hostile, grantor: hostile, privilege: 'CONNECT', grantable: true }],

@@ -9,7 +9,7 @@ import { zstdDecompressSync } from 'node:zlib';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../../src/core/errors.ts';
 import { sha256Of } from '../../../src/core/sums.ts';
-import { compressionFilters } from '../../../src/pipeline/compress.ts';
+import { compressionFilter } from '../../../src/pipeline/compress.ts';
 import type { Sink } from '../../../src/pipeline/fan_out.ts';
 import type { Filter } from '../../../src/pipeline/filter.ts';
 import { type StartSource, store } from '../../../src/pipeline/pipeline.ts';
@@ -17,7 +17,7 @@ import { readBack } from '../../../src/pipeline/read_back.ts';
 import { type DataChild, startChild } from '../../../src/process/stream.ts';
 
 const environment = { PATH: process.env.PATH ?? '' };
-const zstd = compressionFilters('zstd', 3);
+const zstd = [compressionFilter({ name: 'zstd', level: 3 })];
 
 /** Where a pipe can be made; without it the bytes of a program come out of a socket. */
 let temporaryDir: string | undefined = tmpdir();
