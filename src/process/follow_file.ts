@@ -1,4 +1,4 @@
-/** Looks at a file that a child is writing, up to the child's end. */
+/** Looks at files piece by piece: at one that a child is writing, and at parts of a whole one. */
 
 import type { FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -43,5 +43,37 @@ export async function followFile(
     } else {
       await sleep(pauseMs);
     }
+  }
+}
+
+/** Bytes of a file, from the first up to the one before `to`. */
+export interface FilePart {
+  readonly from: number;
+  /** `Infinity` for all that there is. */
+  readonly to: number;
+}
+
+/**
+ * Reads a part of a file that nobody writes any more, through one buffer as {@link followFile}.
+ *
+ * @param handle open for reading; it is not closed here
+ * @param see shown every piece once, in order; it keeps no hold on it
+ * @throws what `see` throws, Node's errors, the reason of the signal
+ */
+export async function readPart(
+  handle: FileHandle,
+  { from, to }: FilePart,
+  see: (piece: Buffer) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const buffer = Buffer.allocUnsafeSlow(pieceBytes);
+  let position = from;
+  while (position < to) {
+    signal.throwIfAborted();
+    const wanted = Math.min(pieceBytes, to - position);
+    const { bytesRead } = await handle.read(buffer, 0, wanted, position);
+    if (bytesRead === 0) return;
+    position += bytesRead;
+    see(buffer.subarray(0, bytesRead));
   }
 }

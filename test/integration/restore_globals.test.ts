@@ -1,11 +1,15 @@
 /** Whatever way a restore goes: roles that exist, and all that is theirs, stay as they are. */
 
+import { mkdtemp, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
-import { jsonOf, openWorkbench, type Workbench } from '../support/workbench.ts';
+import { misdigestedBackup } from '../support/tampered_backup.ts';
+import { jsonOf, openWorkbench, type TakenBackup, type Workbench } from '../support/workbench.ts';
 
 let cluster: TestCluster;
 let bench: Workbench;
+let backup: TakenBackup;
 let label: string;
 
 beforeAll(async () => {
@@ -26,7 +30,8 @@ beforeAll(async () => {
     'CREATE DATABASE shop OWNER app',
   ]);
   await cluster.sql('CREATE TABLE goods AS SELECT 1 AS one', 'shop');
-  ({ label } = await bench.backUp('shop'));
+  backup = await bench.backUp('shop');
+  label = backup.label;
   // Since then a password was rotated, and rights were taken and given.
   await cluster.sql([
     "ALTER ROLE app PASSWORD 'rotated' VALID UNTIL 'infinity' NOINHERIT CONNECTION LIMIT 7",
@@ -85,5 +90,30 @@ describe.each([[[]], [['--in-place']], [['--keep-going']]])('restored with %j', 
         WHERE roleid = 'gone'::regrole OR member = 'gone'::regrole`,
     );
     expect(members).toEqual([{ role: 'readers', member: 'gone' }]);
+  });
+});
+
+describe('a dump whose plain bytes turn out to be others, which several jobs learn late', () => {
+  const databases = () => cluster.sql('SELECT oid, datname FROM pg_database ORDER BY oid');
+
+  it.each([
+    ['with a role to create', [], false],
+    ['while it is restored already', [], true],
+    ['in place', ['--in-place'], true],
+  ])('%s: nothing is swapped, dropped or created, and nothing is left', async (_, way, hasRole) => {
+    await cluster.sql(['DROP ROLE IF EXISTS gone', ...(hasRole ? ['CREATE ROLE gone'] : [])]);
+    const folder = await misdigestedBackup(backup, join(bench.folder, 'misdigested'));
+    const temporary = await mkdtemp(join(bench.folder, 'temporary-'));
+    const [before, roles] = [await databases(), await globals()];
+    const argv = [folder, 'shop', '--force', '--jobs', '2', ...way];
+    const outcome = await bench.run('restore_backup', argv, { environment: { TMPDIR: temporary } });
+    expect(outcome.status, outcome.stderr).toBe(4);
+    expect(outcome.stderr).toMatch(/error: .*database\.dump\S* differs .* when decompressed/);
+    expect(outcome.stderr).not.toContain('verified: every byte');
+    expect(await databases()).toEqual(before);
+    expect(await globals()).toEqual(roles);
+    const found = await cluster.sql("SELECT FROM pg_roles WHERE rolname = 'gone'");
+    expect(found).toHaveLength(hasRole ? 1 : 0);
+    expect(await readdir(temporary)).toEqual([]);
   });
 });

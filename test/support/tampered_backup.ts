@@ -37,9 +37,31 @@ export async function tamperedBackup(
   const files = backup.manifest.files.map((file) =>
     file === dump ? { ...file, stored, plain } : file,
   );
-  const manifest = { ...backup.manifest, ...more, files };
+  await writeManifest(folder, { ...backup.manifest, ...more, files });
+  return folder;
+}
+
+/** A manifest in the place of another one, with the list of digests that goes with it. */
+async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
   const bytes = serializeManifest(manifest);
   await writeFile(join(folder, 'manifest.json'), bytes);
   await writeFile(join(folder, 'SHA256SUMS'), sumsOf(manifest, bytes));
+}
+
+/**
+ * A copy of a backup whose manifest tells another digest of the plain bytes of its dump: all that is
+ * stored agrees, and only what comes out of the decompressor does not.
+ *
+ * @returns the folder
+ */
+export async function misdigestedBackup(backup: TakenBackup, folder: string): Promise<string> {
+  await rm(folder, { recursive: true, force: true });
+  await cp(backup.folder, folder, { recursive: true });
+  const files = backup.manifest.files.map((file) =>
+    file.role === 'dump' && file.plain !== null
+      ? { ...file, plain: { ...file.plain, sha256: '0'.repeat(64) } }
+      : file,
+  );
+  await writeManifest(folder, { ...backup.manifest, files });
   return folder;
 }

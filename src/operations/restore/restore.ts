@@ -30,6 +30,7 @@ import { type PlacedDatabase, putInPlace } from './restore_swap.ts';
 import { isTroubled } from './restore_trouble.ts';
 import { type VerifiedSource, verifySource } from './restore_verify.ts';
 import type { RestoreRequest, RestoreWork } from './restore_work.ts';
+import { endedByProof } from './trailing_digest.ts';
 
 /** A restore that is done. */
 export interface RestoreResult {
@@ -126,14 +127,19 @@ async function requireReady(work: RestoreWork): Promise<void> {
   await requireInPlace(work);
 }
 
-/** Reads the backup whole. A damaged one ends the restore, unless that keeps going. */
+/**
+ * Reads the backup whole. A damaged one ends the restore, unless that keeps going. Where what comes
+ * next cannot be taken back, or depends on what was found, nothing is left to prove then.
+ */
 async function verify(
   work: RestoreWork,
 ): Promise<{ readonly verified: VerifiedSource; readonly damage: HoldfastError | null }> {
   const { context, request } = work;
-  const { source, jobs, keepGoing = false } = request;
+  const { source, jobs, keepGoing = false, inPlace = false } = request;
   try {
-    return { verified: await verifySource(context, source, { jobs }), damage: null };
+    const verified = await verifySource(context, source, { jobs });
+    if (keepGoing || inPlace) await requireProven(verified);
+    return { verified, damage: null };
   } catch (error) {
     const isDamage = error instanceof HoldfastError && error.code === 'DAMAGED';
     if (!keepGoing || !isDamage) throw error;
@@ -142,10 +148,24 @@ async function verify(
   }
 }
 
-async function roles(work: RestoreWork, isDamaged: boolean): Promise<RestoredRoles> {
+/** @throws HoldfastError DAMAGED; nothing that was unpacked is left then */
+async function requireProven(verified: VerifiedSource): Promise<void> {
+  try {
+    await verified.proof;
+  } catch (error) {
+    await verified.remove();
+    throw error;
+  }
+}
+
+async function roles(
+  work: RestoreWork,
+  proof: Promise<void>,
+  isDamaged: boolean,
+): Promise<RestoredRoles> {
   const { context, request, admin } = work;
   try {
-    return await restoreRoles(context, request.source, admin);
+    return await restoreRoles(context, request.source, admin, proof);
   } catch (error) {
     if (!isDamaged || context.signal.aborted) throw error;
     const warning = `no roles were created: ${toHoldfastError(error).message}`;
@@ -196,8 +216,9 @@ async function restoreLocked(locked: RestoreWork): Promise<RestoreResult> {
   const { verified, damage } = await verify(locked);
   const verifying = context.stopwatch() - begunSeconds;
   try {
-    const work = { ...locked, sql: await planSql(locked, verified) };
-    const restoredRoles = await roles(work, damage !== null);
+    const guarded = endedByProof(context, verified.proof);
+    const work = { ...locked, context: guarded, sql: await planSql(locked, verified.sql) };
+    const restoredRoles = await roles(work, verified.proof, damage !== null);
     const created = await createRestoring(work);
     const room = request.inPlace === true ? await makeRoom(work, created) : { work, safety: null };
     try {

@@ -128,9 +128,10 @@ async function fillingParameters(work: RestoreWork, name: string): Promise<Conne
 }
 
 /**
- * Builds the database under its temporary name. When anything fails it is dropped again.
+ * Builds the database under its temporary name. When anything fails it is dropped again. When this
+ * resolves, nothing of the source is left to verify.
  *
- * @throws HoldfastError RESTORE_FAILED, DIFFERENT, and what the server says
+ * @throws HoldfastError DAMAGED, RESTORE_FAILED, DIFFERENT, and what the server says
  */
 export async function buildDatabase(
   work: RestoreWork,
@@ -144,7 +145,11 @@ export async function buildDatabase(
     const session = fillingSession(parameters);
     const filled = await fillOrKeep(work, verified, session);
     const filling = context.stopwatch() - begun;
+    // Nobody reads the unpacked dump any more once it is proven: its room is given back meanwhile.
+    const proven = verified.proof.then(() => verified.remove());
+    proven.catch(() => undefined);
     const finished = await finishDatabase(work, parameters);
+    await proven;
     if (context.signal.aborted) throw context.signal.reason;
     const { comparison, warnings, difference, comparing, analyzing } = finished;
     const seconds = { filling, comparing, analyzing };

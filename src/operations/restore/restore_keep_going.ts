@@ -22,8 +22,8 @@ export function unverified(work: RestoreWork): VerifiedSource {
     plainBytes: plainBytes ?? 0,
     reading: null,
     sql: null,
-    plainSha256: '',
     file: null,
+    proof: Promise.resolve(),
     remove: () => Promise.resolve(),
   };
 }

@@ -77,11 +77,13 @@ export async function missingRoles(
  * What this role may not do is a warning, not a failure: the data matters more than a membership.
  *
  * @param admin a connection to the server, to any database
+ * @param proof awaited before the first role is created: roles stay
  */
 export async function restoreRoles(
   context: Context,
   source: BackupSource,
   admin: Client,
+  proof: Promise<void> = Promise.resolve(),
 ): Promise<RestoredRoles> {
   const text = await readGlobals(context, source);
   if (text === null) return { created: [], kept: [], warnings: [] };
@@ -91,6 +93,7 @@ export async function restoreRoles(
     warnings.push(`the tablespace ${JSON.stringify(name)} is not on this server`);
   }
   const failed = new Set<string>();
+  if (plan.statements.length > 0) await proof;
   for (const { sql, kind, role } of plan.statements) {
     if (failed.has(role) && kind !== 'role') continue;
     try {

@@ -129,10 +129,7 @@ function describeLeftOut(choice: SqlChoice<SqlSection>): string[] {
  * @throws HoldfastError NOT_A_DUMP, BACKUP_NOT_FOUND when it holds several other databases,
  *   RESTORE_FAILED for missing roles, TOOL_TOO_OLD when this psql might be deceived by it
  */
-export async function planSql(
-  work: RestoreWork,
-  { sql, plainSha256 }: { readonly sql: SqlReading | null; readonly plainSha256: string },
-): Promise<SqlWork | null> {
+export async function planSql(work: RestoreWork, sql: ReadSql | null): Promise<SqlWork | null> {
   if (sql === null) return null;
   const { context, admin, restoreTool } = work;
   const choice = choose(work, sql);
@@ -152,10 +149,15 @@ export async function planSql(
   return {
     leftOut: choice.leftOut,
     isRestricted,
-    sha256: plainSha256,
+    sha256: sql.sha256,
     databaseOptions: created?.options ?? '',
     warnings: describeLeftOut(choice),
   };
+}
+
+/** SQL as text that was read whole, with the digest of what was read. */
+export interface ReadSql extends SqlReading {
+  readonly sha256: string;
 }
 
 /** The statement that makes the empty database for a file without a manifest. */

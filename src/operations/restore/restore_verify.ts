@@ -1,21 +1,25 @@
 /**
- * Reads a backup whole before a restore touches anything. The dump is read once: its stored and its
- * plain digest are taken while it is unpacked for those who want it unpacked.
+ * Reads a backup whole before a restore touches anything. The dump is read once, with its stored
+ * and its plain digest. Where it is unpacked for several jobs the plain digest trails behind: it is
+ * known before anything is done that stays.
  */
 
-import { type FileHandle, open } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { HoldfastError } from '../../core/errors.ts';
-import { createByteCounter, type Observer } from '../../pipeline/measure.ts';
-import { type Measurements, readBack } from '../../pipeline/read_back.ts';
+import type { ManifestFile, MeasuredBytes } from '../../core/manifest.ts';
+import { createByteCounter, createMeasure, type Observer } from '../../pipeline/measure.ts';
+import { readBackStored } from '../../pipeline/read_back.ts';
 import { type ArchiveReading, createArchiveReader } from '../../postgres/archive.ts';
-import { type ArchivePatch, createPlaceFinder } from '../../postgres/archive_places.ts';
-import { createSqlScanner, type SqlReading } from '../../postgres/sql_scanner.ts';
+import { createPlaceFinder } from '../../postgres/archive_places.ts';
+import { createSqlScanner } from '../../postgres/sql_scanner.ts';
 import type { BackupSource } from '../backup_source.ts';
 import { type Context, flowContext } from '../context.ts';
 import { damageError, inspectBackup } from '../full/verify.ts';
+import { requireSignedSource } from '../require_signature.ts';
 import { compareBytes, comparePlain } from '../verify_file.ts';
-import { describeSql, requireSql } from './restore_sql.ts';
+import { describeSql, type ReadSql, requireSql } from './restore_sql.ts';
 import { createUnpackedFile } from './restore_unpack.ts';
+import { patchAndDigest } from './trailing_digest.ts';
 
 /** What a restore, or who only verifies, wants of the one reading. */
 export interface VerifyWish {
@@ -33,14 +37,20 @@ export interface VerifiedSource {
   /** `null` where nobody wished it: the digests of a backup say more than its structure. */
   readonly reading: ArchiveReading | null;
   /** Of SQL as text; else `null`. */
-  readonly sql: SqlReading | null;
-  readonly plainSha256: string;
+  readonly sql: ReadSql | null;
   /**
    * The plain archive, where it was unpacked for several jobs, with the places of its data told as
    * in one that pg_dump has written into a file; else `null`.
    */
   readonly file: string | null;
-  /** Removes the unpacked file. */
+  /**
+   * Resolves when nothing is left to verify. That the stored bytes are good, and that they can be
+   * decompressed by the checksum in them, is known before there is a source; of an unpacked dump
+   * the digest of the plain bytes may still be missing. Rejects with DAMAGED when it differs: until
+   * then nothing may be done that could not be taken back.
+   */
+  readonly proof: Promise<void>;
+  /** Removes the unpacked file; whatever still reads it ends first. */
   remove(): Promise<void>;
 }
 
@@ -59,13 +69,25 @@ function requireDump(name: string, reading: ArchiveReading): void {
   });
 }
 
-/** @throws HoldfastError DAMAGED when the dump's bytes are not those that its manifest tells */
-function requireRecorded(source: BackupSource, measured: Measurements): void {
-  const expected = source.manifest?.files.find(({ role }) => role === 'dump');
-  if (expected === undefined) return;
+/** What the manifest tells of the dump; `null` of a file that has none. */
+function recordedDump({ manifest }: BackupSource): ManifestFile | null {
+  return manifest?.files.find(({ role }) => role === 'dump') ?? null;
+}
+
+/**
+ * @param plain `null` where it is not known yet
+ * @throws HoldfastError DAMAGED when the dump's bytes are not those that its manifest tells
+ */
+function requireRecorded(
+  source: BackupSource,
+  stored: MeasuredBytes | null,
+  plain: MeasuredBytes | null,
+): void {
+  const expected = recordedDump(source);
+  if (expected === null) return;
   const findings = [
-    ...compareBytes(expected.name, 'stored', expected.stored, measured.stored),
-    ...comparePlain(expected, measured.plain),
+    ...(stored === null ? [] : compareBytes(expected.name, 'stored', expected.stored, stored)),
+    ...(plain === null ? [] : comparePlain(expected, plain)),
   ];
   if (findings.length > 0) throw damageError(source.description, findings);
 }
@@ -84,44 +106,51 @@ function explainDamage(error: unknown, { description, dump, manifest }: BackupSo
 /**
  * Reads the dump to its end: decompressed, digested, and where that is wished understood.
  *
- * @param file takes the plain bytes, while they are read anyway
+ * @param file takes the plain bytes, while they are read anyway; their digest is then left to the
+ *   caller
  */
 async function readDump(
   context: Context,
   source: BackupSource,
   wish: VerifyWish,
   file?: FileHandle,
-): Promise<Omit<VerifiedSource, 'file' | 'remove'>> {
+): Promise<Omit<VerifiedSource, 'file' | 'proof' | 'remove'>> {
   const { dump, manifest, plainBytes } = source;
   const scanner = source.format === 'sql' ? createSqlScanner() : null;
   const wantsArchive = scanner === null && (manifest === null || wish.structure === true);
   const archive = wantsArchive ? createArchiveReader() : null;
   const progress = await context.log.progress(`reading ${dump.name}`, plainBytes);
+  const measure = file === undefined ? createMeasure() : null;
+  let bytes = 0;
+  const count = (more: number) => {
+    bytes += more;
+    progress.add(more);
+  };
   try {
-    const measured = await readBack({
+    const stored = await readBackStored({
       body: await dump.open(),
       filters: dump.filters,
       observers: [
+        ...(measure === null ? [] : [measure]),
         ...(archive === null ? [] : [archive]),
         ...(scanner === null ? [] : [scanner]),
         ...(wish.observers ?? []),
-        createByteCounter(progress.add),
+        createByteCounter(count),
       ],
       file,
       context: flowContext(context),
     }).catch((error: unknown) => {
       throw explainDamage(error, source);
     });
-    requireRecorded(source, measured);
+    const plain = measure?.result() ?? null;
+    requireRecorded(source, stored, plain);
     const reading = archive?.finish() ?? null;
     if (manifest === null && reading !== null) requireDump(dump.name, reading);
-    const sql = scanner?.finish() ?? null;
-    if (sql !== null) {
-      requireSql(dump.name, sql);
-      context.log.step(`${dump.name} ${describeSql(sql)}`);
-    }
-    const { bytes, sha256 } = measured.plain;
-    return { reading, sql, plainBytes: bytes, plainSha256: sha256 };
+    if (scanner === null || plain === null) return { reading, sql: null, plainBytes: bytes };
+    const sql = scanner.finish();
+    requireSql(dump.name, sql);
+    context.log.step(`${dump.name} ${describeSql(sql)}`);
+    return { reading, sql: { ...sql, sha256: plain.sha256 }, plainBytes: bytes };
   } finally {
     progress.end();
   }
@@ -151,14 +180,19 @@ export async function verifySource(
   source: BackupSource,
   wish: VerifyWish,
 ): Promise<VerifiedSource> {
+  await requireSignedSource(context, source);
   await verifyOthers(context, source);
   const verified = await (wish.jobs > 1 ? unpackDump : readOnly)(context, source, wish);
-  context.log.step(
-    source.manifest === null
-      ? `read: ${source.description} is whole; no digests tell whether it is as it was written`
-      : `verified: every byte of ${source.description} is as it was written`,
+  const proof = verified.proof.then(() =>
+    context.log.step(
+      source.manifest === null
+        ? `read: ${source.description} is whole; no digests tell whether it is as it was written`
+        : `verified: every byte of ${source.description} is as it was written`,
+    ),
   );
-  return verified;
+  // Whoever wants to know awaits it; a restore that has failed already does not.
+  proof.catch(() => undefined);
+  return { ...verified, proof };
 }
 
 async function readOnly(
@@ -167,22 +201,10 @@ async function readOnly(
   wish: VerifyWish,
 ): Promise<VerifiedSource> {
   const told = await readDump(context, source, wish);
-  return { ...told, file: null, remove: () => Promise.resolve() };
+  return { ...told, file: null, proof: Promise.resolve(), remove: () => Promise.resolve() };
 }
 
-/** Writes into the unpacked dump where its data lies. */
-async function tellPlaces(path: string, patches: readonly ArchivePatch[]): Promise<void> {
-  if (patches.length === 0) return;
-  const file = await open(path, 'r+');
-  try {
-    for (const { position, bytes } of patches) {
-      await file.write(bytes, 0, bytes.length, position);
-    }
-  } finally {
-    await file.close();
-  }
-}
-
+/** Its place tells where its data lies, and its plain digest is what is left to prove. */
 async function unpackDump(
   context: Context,
   source: BackupSource,
@@ -195,8 +217,20 @@ async function unpackDump(
     const places = createPlaceFinder();
     const observers = [...(wish.observers ?? []), places];
     const told = await readDump(context, source, { ...wish, observers }, handle);
-    await tellPlaces(file, places.finish());
-    return { ...told, file, remove };
+    const trailing = await patchAndDigest(file, places.finish(), context.signal);
+    const isRecorded = (recordedDump(source)?.plain ?? null) !== null;
+    if (!isRecorded) await trailing.stop();
+    return {
+      ...told,
+      file,
+      proof: isRecorded
+        ? trailing.measured.then((plain) => requireRecorded(source, null, plain))
+        : Promise.resolve(),
+      async remove() {
+        await trailing.stop();
+        await remove();
+      },
+    };
   } catch (error) {
     await remove();
     throw error;
