@@ -9,14 +9,22 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { localName } from '../config/stores.ts';
 import { type HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { type ManifestFacts, manifestFactsSchema } from '../core/manifest_facts.ts';
+import { encodeComponent } from '../core/names.ts';
 import { sha256Of } from '../core/sums.ts';
 import { Type } from '../core/type_builder.ts';
 import { documentReader } from '../core/validate.ts';
 import { makeFolders, replaceFile } from '../process/durable.ts';
 
-const cacheName = 'manifest_cache.json';
+/** The store in BACKUP_DIR has the short name. */
+function cacheNameOf(store: string): string {
+  return store === localName
+    ? 'manifest_cache.json'
+    : `manifest_cache_${encodeComponent(store)}.json`;
+}
+
 /** Another number whenever the facts mean something else. */
 const cacheFormat = 1;
 /** So many entries are kept; of more, those that were seen first. */
@@ -43,7 +51,7 @@ const cacheSchema = Type.Object(
 );
 
 const parseCache = documentReader(cacheSchema, {
-  name: cacheName,
+  name: 'the cache of manifests',
   format: cacheFormat,
   code: 'DAMAGED',
 });
@@ -88,14 +96,17 @@ async function readEntries(path: string, repositoryId: string): Promise<Map<stri
 }
 
 /**
- * Opens the cache of a repository. A cache that cannot be used is empty.
+ * Opens the cache of what lies in one store of a repository. A cache that cannot be used is empty.
  *
  * @param stateDir the repository's folder for what is local
+ * @param store the name of the store
  */
 export async function openManifestCache(
   stateDir: string,
   repositoryId: string,
+  store: string = localName,
 ): Promise<ManifestCache> {
+  const cacheName = cacheNameOf(store);
   const path = join(stateDir, cacheName);
   const known = await readEntries(path, repositoryId);
   const asked = new Map<string, Entry>();

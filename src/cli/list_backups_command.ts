@@ -1,6 +1,7 @@
 /** The arguments of scripts/list_backups.ts: read without loading what carries them out. */
 
 import type { Command } from './command.ts';
+import { storeOption } from './store_options.ts';
 
 /** scripts/list_backups.ts */
 export const listBackups: Command = {
@@ -10,7 +11,7 @@ export const listBackups: Command = {
     'Lists the backups of the repository, oldest first; for a label, the tables in that backup.',
   settings: [],
   options: (parser) =>
-    parser
+    storeOption(parser, 'Only what lies in this store: local, s3, or a name under stores:')
       .option('type', {
         choices: ['daily', 'weekly', 'monthly', 'manual'] as const,
         describe: 'Only this tier',

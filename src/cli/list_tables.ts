@@ -5,6 +5,7 @@ import type { Manifest } from '../core/manifest.ts';
 import { printable } from '../core/printable.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
+import { firstWith } from '../operations/store_choice.ts';
 import type { CommandResult, Flags } from './command.ts';
 import { formatTable } from './table.ts';
 
@@ -37,7 +38,10 @@ export async function listTables(
   flags: Flags,
 ): Promise<CommandResult> {
   const cluster = flags.cluster as string | undefined;
-  const { manifest, problem } = await context.catalog.findBackup(label, { cluster });
+  const { result } = await firstWith(context, context.repository.stores, (view) =>
+    view.catalog.findBackup(label, { cluster }),
+  );
+  const { manifest, problem } = result;
   if (problem !== null) throw problem;
   const { database, started_at, tables, large_objects } = manifest;
   const json = { label, cluster: manifest.cluster, database, started_at, tables, large_objects };

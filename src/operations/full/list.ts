@@ -1,9 +1,14 @@
 /** What list_backups.ts and the API tell about the backups of a repository. */
 
-import type { CatalogFilter, ListedEntry } from '../../catalog/catalog.ts';
+import { type CatalogFilter, createCatalog, type ListedEntry } from '../../catalog/catalog.ts';
+import { checksOf } from '../../catalog/checks.ts';
+import { databaseFolders } from '../../catalog/database_folders.ts';
 import { openManifestCache } from '../../catalog/manifest_cache.ts';
+import { fullFolder } from '../../catalog/repository.ts';
 import type { ManifestFacts } from '../../core/manifest_facts.ts';
 import { decodeComponent } from '../../core/names.ts';
+import type { Storage } from '../../storage/storage.ts';
+import { surveyed } from '../../storage/surveyed.ts';
 import type { RepositoryContext } from '../context.ts';
 
 /** One line of the list. Sizes in bytes, times ISO 8601 UTC, durations in seconds. */
@@ -54,6 +59,21 @@ function backupFacts(entry: ListedEntry): BackupFacts {
   };
 }
 
+/** The folders that a list is about; of a bucket all that lies in them, seen at once. */
+async function lookAt(
+  given: Storage,
+  { cluster, database }: CatalogFilter,
+): Promise<{ readonly storage: Storage; readonly tops: readonly string[] }> {
+  if (given.survey === undefined) return { storage: given, tops: [fullFolder] };
+  const tops =
+    database === undefined
+      ? [fullFolder]
+      : (await databaseFolders(given, fullFolder, { cluster, database })).map(
+          (each) => each.folder,
+        );
+  return { storage: await surveyed(given, [...tops, ...tops.map(checksOf)]), tops };
+}
+
 /**
  * Lists the backups of a repository, and apart from them what is unfinished.
  *
@@ -63,16 +83,18 @@ export async function listBackups(
   context: Pick<RepositoryContext, 'catalog' | 'repository' | 'log'>,
   filter: CatalogFilter = {},
 ): Promise<BackupList> {
-  const { stateDir, id } = context.repository;
-  const cache = await openManifestCache(stateDir, id);
-  const [entries, folders] = await Promise.all([
-    context.catalog.listFacts(cache, filter),
-    context.repository.storage.unfinishedFolders('full'),
+  const { stateDir, id, stores } = context.repository;
+  const cache = await openManifestCache(stateDir, id, stores[0].spec.name);
+  const { storage, tops } = await lookAt(context.repository.storage, filter);
+  const catalog = storage === context.repository.storage ? context.catalog : createCatalog(storage);
+  const [entries, ...folders] = await Promise.all([
+    catalog.listFacts(cache, filter),
+    ...tops.map((top) => storage.unfinishedFolders(top)),
   ]);
   const everything = Object.values(filter).every((value) => value === undefined);
   const notKept = await cache.save(everything);
   if (notKept !== null) context.log.detail(`the list will not be faster: ${notKept.message}`);
-  const unfinished = folders.map(({ folder, modifiedAt }) => {
+  const unfinished = folders.flat().map(({ folder, modifiedAt }) => {
     const [, cluster = '', database = '', label = ''] = folder.split('/');
     return {
       cluster: decodeComponent(cluster) ?? cluster,
