@@ -85,6 +85,23 @@ async function expectNoSessions(): Promise<void> {
   });
 }
 
+/**
+ * It is renamed before it is dropped: a blow between the two leaves the old database whole under
+ * its other name, and nothing under its own. An operator drops it.
+ *
+ * @returns the databases without it
+ */
+async function takeAway(names: readonly string[], context: string): Promise<string[]> {
+  const aside = names.filter((name) => name.includes('__before_'));
+  for (const name of aside) {
+    expect(names, context).not.toContain('shop');
+    expect(await fingerprint(scene.cluster, name), context).toBe(current);
+    await scene.cluster.sql(`DROP DATABASE "${name}"`);
+  }
+  expect(aside.length, context).toBeLessThanOrEqual(1);
+  return names.filter((name) => !aside.includes(name));
+}
+
 /** What must hold after a restore, however it ended. */
 async function expectSafe(victim: Victim, told: string): Promise<void> {
   const { status, stderr } = await victim.outcome;
@@ -92,11 +109,7 @@ async function expectSafe(victim: Victim, told: string): Promise<void> {
   await victim.expectGone();
   await expectNoSessions();
   const context = `${told}, status ${status}: ${stderr}`;
-  const names = await databases();
-  expect(
-    names.filter((name) => name.includes('__before_')),
-    context,
-  ).toEqual([]);
+  const names = await takeAway(await databases(), context);
   if (!names.includes('shop')) {
     met.between += 1;
     expect(status, context).not.toBe(0);
