@@ -17,9 +17,11 @@ import { createStores, type Store } from './stores.ts';
 /** The newest format of a repository that this version reads and the one it creates. */
 const repositoryFormat = 1;
 /** The object that makes a folder a repository. */
-const headName = 'holdfast.json';
+export const headName = 'holdfast.json';
+/** Where the doctor tries what a store can do; where objects are locked its probes stay. */
+export const probeFolder = 'doctor';
 /** What may lie in a folder that becomes a repository. */
-const allowedBefore = new Set(['lost+found', 'logs', 'state', 'status.json']);
+const allowedBefore = new Set(['lost+found', 'logs', 'state', 'status.json', probeFolder]);
 
 const headSchema = Type.Object({
   format: Type.Integer({ minimum: 1 }),

@@ -17,6 +17,8 @@ const checkStatuses = {
   clock: exitStatus.failed,
   repository: exitStatus.store,
   backups: exitStatus.store,
+  store: exitStatus.store,
+  encryption: exitStatus.failed,
   connection: exitStatus.database,
   programs: exitStatus.database,
   server: exitStatus.database,

@@ -1,6 +1,7 @@
 /**
  * Looks at everything that a backup or a restore will need, and says how to mend what is wrong.
- * Nothing is written anywhere, no check waits for ever, and none hides another.
+ * Nothing is written, but for probes in the stores beside BACKUP_DIR, which are removed again; no
+ * check waits for ever, and none hides another.
  */
 
 import { mapBounded } from '../../catalog/map_bounded.ts';
@@ -10,10 +11,12 @@ import { configuredTargets, type ResolvedTarget } from '../../postgres/connectio
 import { chooseTargets, targetNames } from '../backup_targets.ts';
 import type { Context } from '../context.ts';
 import { type DatabaseReport, examineDatabase } from './doctor_database.ts';
+import { examineEncryption } from './doctor_encryption.ts';
 import { failureFinding, finding } from './doctor_finding.ts';
 import { examineMachine, examinePrograms } from './doctor_machine.ts';
 import { examineRepository, type RepositoryFacts } from './doctor_repository.ts';
 import { examineSettings, type SettingFact, settingsInEffect } from './doctor_settings.ts';
+import { examineStores } from './doctor_stores.ts';
 
 /** So many databases are looked at at the same time: a dead server makes the others wait less. */
 const databasesAtOnce = 4;
@@ -128,6 +131,8 @@ export async function examine(context: Context, wish: DoctorWish): Promise<Docto
   const machine = await examineMachine(context);
   const settings = await examineSettings(context);
   const repository = await examineRepository(context);
+  const stores = await examineStores(context);
+  const encryption = await examineEncryption(context);
   const { targets, findings } = await findTargets(context, wish);
   const names = targetNames(targets);
   const numbered = targets.map((target, index) => ({ target, subject: names[index] ?? '' }));
@@ -139,6 +144,8 @@ export async function examine(context: Context, wish: DoctorWish): Promise<Docto
       ...machine,
       ...settings,
       ...repository.findings,
+      ...stores,
+      ...encryption,
       ...findings,
       ...(await programFindings(context, reports)),
       ...serverFindings(reports),
