@@ -22,6 +22,19 @@ const closed = { additionalProperties: false } as const;
 const Time = Type.String({ minLength: 1 });
 const Count = Type.Integer({ minimum: 0 });
 
+/** One store, and whether the backup is in it. */
+const CopyStatus = Type.Object(
+  {
+    name: Type.String(),
+    status: Type.Union([Type.Literal('stored'), Type.Literal('missing')]),
+    required: Type.Boolean(),
+    bytes: Count,
+    seconds: Type.Number({ minimum: 0 }),
+    error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String() }, closed)),
+  },
+  closed,
+);
+
 const LastRun = Type.Object(
   {
     started_at: Time,
@@ -30,6 +43,8 @@ const LastRun = Type.Object(
     exit_status: Count,
     error: Type.Optional(Type.Object({ code: Type.String(), message: Type.String() }, closed)),
     label: Type.Optional(Type.String()),
+    /** Absent where nothing was written. */
+    stores: Type.Optional(Type.Array(CopyStatus)),
   },
   closed,
 );
@@ -69,6 +84,7 @@ const statusSchema = Type.Object(
 );
 
 export type Status = Static<typeof statusSchema>;
+export type CopyStatusEntry = Static<typeof CopyStatus>;
 export type LastRunStatus = Static<typeof LastRun>;
 export type LastSuccessStatus = Static<typeof LastSuccess>;
 

@@ -5,8 +5,8 @@ import { exitStatus, HoldfastError, toHoldfastError } from '../core/errors.ts';
 import type { Tier } from '../core/label.ts';
 import { worstStatus } from '../core/worst_status.ts';
 import { chooseTargets, targetNames } from '../operations/backup_targets.ts';
-import type { RepositoryContext } from '../operations/context.ts';
-import { shareContext } from '../operations/context.ts';
+import { missingCopyError } from '../operations/begin_copies.ts';
+import { type RepositoryContext, shareContext, withoutUploads } from '../operations/context.ts';
 import { backupFull } from '../operations/full/backup_full.ts';
 import { checkReadiness } from '../operations/full/backup_readiness.ts';
 import { recordFailure, recordSuccess } from '../operations/record_status.ts';
@@ -46,9 +46,13 @@ async function backUpOne(
   try {
     const result = await backupFull(context, { target, ...wish });
     tellBackup(context.log, result);
-    await recordSuccess(context, target, result.manifest);
-    const retention = wish.retention ? await applyRetention(context, result.manifest) : null;
-    return backedUp(target, result, retention);
+    const missing = missingCopyError(result.manifest.label, result.copies);
+    if (missing !== null) context.log.error(missing);
+    await recordSuccess(context, target, result, missing);
+    // Nothing goes after a run that has failed.
+    const applies = wish.retention && missing === null;
+    const retention = applies ? await applyRetention(context, result.manifest) : null;
+    return backedUp(target, result, { missing, retention });
   } catch (thrown) {
     const error = failureOf(context, thrown, `backup of ${JSON.stringify(target.database)}`);
     await recordFailure(context, target, startedAt, error);
@@ -93,7 +97,8 @@ function readWaitMs(value: unknown): number {
  */
 export async function backupFullCommand(invocation: Invocation): Promise<CommandResult> {
   const { flags, operands } = invocation;
-  const context = needRepository(invocation.context);
+  const opened = needRepository(invocation.context);
+  const context = flags['no-upload'] === true ? withoutUploads(opened) : opened;
   const { log, signal } = context;
   const isTest = flags.test === true;
   const wish = {

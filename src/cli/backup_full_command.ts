@@ -16,6 +16,7 @@ export const backupFull: Command = {
     'parallel',
     'nice',
     'read-back',
+    'max-rate',
     'host',
     'port',
     'username',
@@ -40,6 +41,11 @@ export const backupFull: Command = {
         type: 'boolean',
         describe: 'Remove no older backup, whatever the retention says',
       })
+      .option('no-upload', {
+        type: 'boolean',
+        describe:
+          'Write into BACKUP_DIR alone; the next run without it brings the other stores theirs',
+      })
       .option('wait', {
         type: 'number',
         requiresArg: true,
@@ -47,7 +53,7 @@ export const backupFull: Command = {
       })
       .option('test', {
         type: 'boolean',
-        describe: 'Check settings, connection, programs and space; take no backup',
+        describe: 'Check settings, connection, programs, stores and space; take no backup',
       }),
   examples: [
     ['mastertrade', 'Back up one database'],

@@ -4,9 +4,11 @@ import { listBaseBackups } from '../catalog/base_catalog.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { openGaps } from '../core/open_gaps.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
+import { worstStatus } from '../core/worst_status.ts';
 import { type IncrementalRequest, moveForward } from '../operations/base/backup_incremental.ts';
 import { applyClusterRetention } from '../operations/retention/apply_retention.ts';
 import type { CommandResult, Invocation } from './command.ts';
+import { errorDocument } from './error_document.ts';
 import { needRepository } from './open_context.ts';
 
 /** Runs the command. Status 4 when WAL is missing behind the last base backup. */
@@ -20,7 +22,7 @@ export async function incrementalCommand(invocation: Invocation): Promise<Comman
     });
   }
   const base = flags.base as IncrementalRequest['base'];
-  const result = await moveForward(context, { base });
+  const { result, missing } = await moveForward(context, { base });
   for (const message of result.warnings) context.log.warn(message);
   if (result.base !== null) {
     const { label, bytes, parent } = result.base;
@@ -46,9 +48,14 @@ export async function incrementalCommand(invocation: Invocation): Promise<Comman
       ? `archived up to ${result.segment}`
       : `everything committed up to ${newest} can be recovered (archived up to ${result.segment})`,
   );
-  const status = open.length > 0 ? exitStatus.verification : exitStatus.done;
+  if (missing !== null) context.log.error(missing);
+  const status = worstStatus([
+    open.length > 0 ? exitStatus.verification : exitStatus.done,
+    missing?.status ?? exitStatus.done,
+  ]);
   // Where WAL is missing nothing goes: an older base backup may be the way around.
   const applies = flags['no-retention'] !== true && status === exitStatus.done;
   const retention = applies ? await applyClusterRetention(context, result.cluster) : null;
-  return { status, json: { exit_status: status, ...result, open_gaps: open, retention } };
+  const error = missing === null ? {} : errorDocument(missing);
+  return { status, json: { exit_status: status, ...error, ...result, open_gaps: open, retention } };
 }

@@ -1,5 +1,6 @@
 /** What scripts/backup_full.ts says of each database: lines, a table, and the JSON document. */
 
+import type { StoredCopy } from '../catalog/copies_writer.ts';
 import { type ExitStatus, exitStatus, type HoldfastError } from '../core/errors.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
 import { printable } from '../core/printable.ts';
@@ -7,6 +8,7 @@ import { formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import { serverOf } from '../operations/backup_targets.ts';
 import type { BackupResult } from '../operations/full/backup_full.ts';
 import type { BackupReadiness } from '../operations/full/backup_readiness.ts';
+import { copyEntries } from '../operations/record_status.ts';
 import type { AppliedRetention } from '../operations/retention/apply_retention.ts';
 import type { ResolvedTarget } from '../postgres/connection.ts';
 import type { Log } from '../process/console.ts';
@@ -28,19 +30,28 @@ function countOf(result: BackupResult): { tables: number | null; rows: number | 
   return { tables: tables?.length ?? null, rows: rows ?? null };
 }
 
-/** The outcome of a backup that is committed; without retention nothing is told of it. */
+/** What came after a backup was committed. */
+interface Afterwards {
+  /** The error of a run whose backup a store lacks that it needs. */
+  readonly missing: HoldfastError | null;
+  /** `null`: none was applied. */
+  readonly retention: AppliedRetention | null;
+}
+
+/** The outcome of a backup that is committed, in one store at least. */
 export function backedUp(
   target: ResolvedTarget,
   result: BackupResult,
-  retention: AppliedRetention | null,
+  { missing, retention }: Afterwards,
 ): Outcome {
   const { manifest, folder, warnings } = result;
   const { label, cluster, database, tier, started_at, finished_at } = manifest;
   const stored = totalBytes(manifest, 'stored');
   const json = {
-    status: 'ok',
+    status: missing === null ? 'ok' : 'failed',
     database,
     server: serverOf(target),
+    ...(missing === null ? {} : errorDocument(missing)),
     cluster,
     label,
     tier,
@@ -53,11 +64,14 @@ export function backedUp(
     stored_bytes: stored,
     ...countOf(result),
     read_back: manifest.read_back.depth,
+    stores: copyEntries(result.copies),
     warnings,
     retention,
   };
   const duration = formatDuration(manifest.duration_seconds);
-  return { status: exitStatus.done, json, cells: [label, formatBytes(stored), duration] };
+  const outcome = missing === null ? label : `${label}, ${missing.code} (${missing.status})`;
+  const status = missing === null ? exitStatus.done : missing.status;
+  return { status, json, cells: [outcome, formatBytes(stored), duration] };
 }
 
 /** The outcome of a database that failed, or that an interrupted run did not come to. */
@@ -77,6 +91,13 @@ export function testedWell(test: BackupReadiness): Outcome {
   };
 }
 
+/** `, in "local" and "s3"`; nothing where there is one store only. */
+function placesOf(copies: readonly StoredCopy[]): string {
+  if (copies.length < 2) return '';
+  const stored = copies.filter(({ status }) => status === 'stored');
+  return `, in ${stored.map(({ store }) => JSON.stringify(store)).join(' and ')}`;
+}
+
 /** Tells that a backup is committed. */
 export function tellBackup(log: Log, result: BackupResult): void {
   const { manifest } = result;
@@ -90,8 +111,13 @@ export function tellBackup(log: Log, result: BackupResult): void {
   log.step(
     `backed up ${manifest.database}: ${manifest.label}, ${formatBytes(stored)} of ` +
       `${formatBytes(manifest.database_bytes)}, ${counted}, ` +
-      `${formatDuration(manifest.duration_seconds)}`,
-    { label: manifest.label, folder: result.folder, bytes: stored },
+      `${formatDuration(manifest.duration_seconds)}${placesOf(result.copies)}`,
+    {
+      label: manifest.label,
+      folder: result.folder,
+      bytes: stored,
+      stores: copyEntries(result.copies),
+    },
   );
 }
 
@@ -104,6 +130,11 @@ export function tellTest(log: Log, test: BackupReadiness): void {
       `${formatBytes(test.database_bytes)}, about ${formatBytes(test.estimated_bytes)} to write` +
       `${free}; ${test.pg_dump}`,
   );
+  if (test.stores.length < 2) return;
+  for (const { name, place, status, free_bytes } of test.stores) {
+    const room = free_bytes === null ? '' : `, ${formatBytes(free_bytes)} free`;
+    log.step(`the store ${JSON.stringify(name)} (${place}): ${status}${room}`);
+  }
 }
 
 /**

@@ -25,6 +25,7 @@ export type FlagName =
   | 'parallel'
   | 'read-back'
   | 'nice'
+  | 'max-rate'
   | 'jobs'
   | 'host'
   | 'port'

@@ -2,7 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BaseKind, makeLabel, parseBaseLabel, parseLabel, type Tier } from '../core/label.ts';
-import type { RepositoryContext } from './context.ts';
+import type { Storage } from '../storage/storage.ts';
+import type { Context } from './context.ts';
 
 /** A backup that begins. */
 export interface BegunLabel {
@@ -15,15 +16,17 @@ export interface BegunLabel {
  * backup it waits for the next one, since the tier would decide which of the two is the latest.
  * The lock on the database, or the server, says that no other backup of it begins meanwhile.
  *
+ * @param storage a store in which the last backup lies
  * @param folder the key of the folder that holds the backups of the database, or of the cluster
  */
 export async function beginLabel(
-  context: RepositoryContext,
+  context: Context,
+  storage: Storage,
   folder: string,
   tier: Tier | BaseKind,
 ): Promise<BegunLabel> {
-  const { clock, randomBytes, repository, signal } = context;
-  const labels = await repository.storage.children(folder);
+  const { clock, randomBytes, signal } = context;
+  const labels = await storage.children(folder);
   const begun = labels.map((label) =>
     (parseLabel(label) ?? parseBaseLabel(label))?.startedAt.getTime(),
   );

@@ -3,6 +3,8 @@
 import type { Catalog } from '../catalog/catalog.ts';
 import type { Repository } from '../catalog/repository.ts';
 import type { Config } from '../config/load.ts';
+import { localName } from '../config/stores.ts';
+import { HoldfastError } from '../core/errors.ts';
 import type { KeySources } from '../pipeline/filter.ts';
 import type { FlowContext } from '../pipeline/flow.ts';
 import type { Log } from '../process/console.ts';
@@ -63,6 +65,22 @@ function settingsKeys({ config: { settings } }: Context): KeySources {
   const keys = { identityFile, gpgHome };
   keysOfSettings.set(settings, keys);
   return keys;
+}
+
+/**
+ * The context of a run that writes into BACKUP_DIR alone.
+ *
+ * @throws HoldfastError USAGE where no backups are kept there
+ */
+export function withoutUploads(context: RepositoryContext): RepositoryContext {
+  const { repository } = context;
+  const [first] = repository.stores;
+  if (first.spec.name === localName) {
+    return { ...context, repository: { ...repository, stores: [first] } };
+  }
+  throw new HoldfastError('USAGE', '--no-upload: no backups are kept in BACKUP_DIR', {
+    hint: 'Leave the flag out, or set LOCAL_COPY=true.',
+  });
 }
 
 /** What the pipeline needs of a context. */

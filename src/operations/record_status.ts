@@ -1,6 +1,12 @@
 /** Tells status.json how a backup ended. */
 
-import { readStatus, unknownCluster, updateStatus } from '../catalog/status.ts';
+import type { StoredCopy } from '../catalog/copies_writer.ts';
+import {
+  type CopyStatusEntry,
+  readStatus,
+  unknownCluster,
+  updateStatus,
+} from '../catalog/status.ts';
 import { type HoldfastError, toHoldfastError } from '../core/errors.ts';
 import type { Manifest } from '../core/manifest.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
@@ -17,14 +23,39 @@ async function tell(context: RepositoryContext, work: () => Promise<void>): Prom
   }
 }
 
-/** Records a backup that is committed. */
+/** Where a backup is, for status.json and for the JSON of a command. Seconds to milliseconds. */
+export function copyEntries(copies: readonly StoredCopy[]): CopyStatusEntry[] {
+  return copies.map(({ store: name, status, isRequired: required, bytes, seconds, error }) => ({
+    name,
+    status,
+    required,
+    bytes,
+    seconds: Math.round(seconds * 1000) / 1000,
+    ...(error === null ? {} : { error: { code: error.code, message: error.message } }),
+  }));
+}
+
+/**
+ * Records a backup that is committed.
+ *
+ * @param missing the error of a run whose backup a store lacks that it needs
+ */
 export async function recordSuccess(
   context: RepositoryContext,
   target: ResolvedTarget,
-  manifest: Manifest,
+  { manifest, copies }: { readonly manifest: Manifest; readonly copies: readonly StoredCopy[] },
+  missing: HoldfastError | null = null,
 ): Promise<void> {
   const { cluster, database, label, started_at, finished_at } = manifest;
-  const run = { started_at, finished_at, status: 'ok' as const, exit_status: 0, label };
+  const end =
+    missing === null
+      ? { status: 'ok' as const, exit_status: 0 }
+      : {
+          status: 'failed' as const,
+          exit_status: missing.status,
+          error: { code: missing.code, message: missing.message },
+        };
+  const run = { started_at, finished_at, ...end, label, stores: copyEntries(copies) };
   const success = {
     label,
     finished_at,

@@ -5,6 +5,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { listBaseBackups } from '../../catalog/base_catalog.ts';
+import type { CopyStatusEntry } from '../../catalog/status.ts';
 import { dueBase } from '../../core/base_due.ts';
 import { HoldfastError } from '../../core/errors.ts';
 import { resolveConnection } from '../../postgres/connection.ts';
@@ -12,7 +13,9 @@ import { execute, queryOne } from '../../postgres/query.ts';
 import { type ArchivingServer, withArchivingServer } from '../archiving/archiving_server.ts';
 import { awaitArrival, readStatus } from '../archiving/setup_archiving.ts';
 import { type GapFacts, listWal } from '../archiving/wal_list.ts';
+import { missingCopyError } from '../begin_copies.ts';
 import type { RepositoryContext } from '../context.ts';
+import { copyEntries } from '../record_status.ts';
 import { awaitStream, liveSlot } from '../streaming/wal_stream_live.ts';
 import { takeBaseBackup } from './base_backup.ts';
 import type { BaseBackupResult } from './base_request.ts';
@@ -31,6 +34,12 @@ export interface IncrementalRequest {
   readonly base: 'due' | 'now' | 'none';
 }
 
+/** What was done, and the error of a base backup that a store lacks which the run needs. */
+export interface MovedForward {
+  readonly result: IncrementalResult;
+  readonly missing: HoldfastError | null;
+}
+
 /** Where the recovery point is now. Times ISO 8601 UTC. */
 export interface IncrementalResult {
   readonly cluster: string;
@@ -43,6 +52,8 @@ export interface IncrementalResult {
     readonly parent: string | null;
     /** Why it is a whole one where an incremental one was due. */
     readonly full_instead: string | null;
+    /** What became of it in each store. */
+    readonly stores: readonly CopyStatusEntry[];
   } | null;
   /** The last segment of the archive. */
   readonly segment: string;
@@ -127,7 +138,7 @@ async function awaitSafe(
 export async function moveForward(
   context: RepositoryContext,
   request: IncrementalRequest,
-): Promise<IncrementalResult> {
+): Promise<MovedForward> {
   return withArchivingServer(context, async (server) => {
     const { cluster } = server;
     const slot = await liveSlot(context, server);
@@ -138,7 +149,7 @@ export async function moveForward(
     const [archive] = await listWal(context, cluster);
     const timeline = Number.parseInt(segment.slice(0, 8), 16);
     const way = archive?.timelines.find((each) => each.timeline === timeline);
-    return {
+    const result: IncrementalResult = {
       cluster,
       base:
         taken === null
@@ -149,6 +160,7 @@ export async function moveForward(
               parent: taken.manifest.parent,
               full_instead: taken.fullInstead,
               bytes: taken.manifest.files.reduce((sum, { stored }) => sum + stored.bytes, 0),
+              stores: copyEntries(taken.copies),
             },
       segment,
       newest_recoverable_at: way?.ranges.at(-1)?.last_commit?.at ?? null,
@@ -159,5 +171,7 @@ export async function moveForward(
         ...(archive?.times_unknown == null ? [] : [archive.times_unknown]),
       ],
     };
+    const missing = taken === null ? null : missingCopyError(taken.manifest.label, taken.copies);
+    return { result, missing };
   });
 }

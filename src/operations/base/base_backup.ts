@@ -4,6 +4,7 @@
  */
 
 import { baseBackupFolder, baseFolder } from '../../catalog/base_catalog.ts';
+import type { CopiesWriter, StoredCopy } from '../../catalog/copies_writer.ts';
 import { whileUsingCluster } from '../../catalog/in_use.ts';
 import { beginRun } from '../../catalog/runs.ts';
 import {
@@ -31,6 +32,7 @@ import {
 import { formatLockHolder } from '../../postgres/lock_holder.ts';
 import type { FolderWriter } from '../../storage/storage.ts';
 import { readBackFiles } from '../backup_read_back.ts';
+import { beginCopies, copyWarnings } from '../begin_copies.ts';
 import { beginLabel } from '../begin_label.ts';
 import { cleanUp } from '../clean_up.ts';
 import type { RepositoryContext } from '../context.ts';
@@ -80,31 +82,51 @@ function differs(what: string): HoldfastError {
   });
 }
 
-/** Reads all archives back from the store and compares every file with the server's own list. */
+/** The archives as they were read back, and PostgreSQL's own list of what is in them. */
+interface ReadBack {
+  readonly files: BaseManifestFile[];
+  readonly serverManifest: Buffer;
+}
+
+/** Reads all archives back, in each store by itself, and compares what comes out of each. */
 async function readBackArchives(
+  context: RepositoryContext,
+  prepared: BasePreparation,
+  folder: CopiesWriter,
+  base: WrittenBase,
+  signal: AbortSignal,
+): Promise<ReadBack> {
+  const bytes = base.archives.reduce((sum, { stored }) => sum + stored.bytes, 0);
+  const title = 'reading the base backup back';
+  const progress = await context.log.progress(title, bytes * folder.count);
+  try {
+    return await folder.each(bytes, signal, (writer, stop) =>
+      readBackIn(context, prepared, writer, base, { signal: stop, onBytes: progress.add }),
+    );
+  } finally {
+    progress.end();
+  }
+}
+
+/** Reads all archives back from one store and compares every file with the server's own list. */
+async function readBackIn(
   context: RepositoryContext,
   prepared: BasePreparation,
   folder: FolderWriter,
   base: WrittenBase,
-  signal: AbortSignal,
-): Promise<{ readonly files: BaseManifestFile[]; readonly serverManifest: Buffer }> {
+  { signal, onBytes }: { readonly signal: AbortSignal; readonly onBytes: (bytes: number) => void },
+): Promise<ReadBack> {
   const contents = emptyContents();
   const files: BaseManifestFile[] = [];
-  const bytes = base.archives.reduce((sum, { stored }) => sum + stored.bytes, 0);
-  const progress = await context.log.progress('reading the base backup back', bytes);
-  try {
-    for (const archive of base.archives) {
-      const { name, oid, filters, stored } = archive;
-      const observer = { update: (chunk: Buffer) => progress.add(chunk.length) };
-      const body = await folder.get(name);
-      const options = { signal, storedObservers: [observer] };
-      const measured = await readArchive(context, archive, body, contents, options);
-      if (measured.stored.sha256 !== stored.sha256) throw differs(`has other bytes of ${name}`);
-      const role = oid === null ? 'base' : 'tablespace';
-      files.push({ name, role, filters: [...filters], stored, plain: measured.plain });
-    }
-  } finally {
-    progress.end();
+  for (const archive of base.archives) {
+    const { name, oid, filters, stored } = archive;
+    const observer = { update: (chunk: Buffer) => onBytes(chunk.length) };
+    const body = await folder.get(name);
+    const options = { signal, storedObservers: [observer] };
+    const measured = await readArchive(context, archive, body, contents, options);
+    if (measured.stored.sha256 !== stored.sha256) throw differs(`has other bytes of ${name}`);
+    const role = oid === null ? 'base' : 'tablespace';
+    files.push({ name, role, filters: [...filters], stored, plain: measured.plain });
   }
   const serverManifest = base.serverManifest ?? contents.serverManifest;
   if (serverManifest === null) throw differs(`has no ${serverManifestName}`);
@@ -120,7 +142,7 @@ async function readBackArchives(
 async function writeFiles(
   context: RepositoryContext,
   prepared: BasePreparation,
-  folder: FolderWriter,
+  folder: CopiesWriter,
   begun: Begun,
   signal: AbortSignal,
 ): Promise<Written> {
@@ -257,7 +279,7 @@ async function writeBackup(
   context: RepositoryContext,
   prepared: BasePreparation,
   lock: DatabaseLock,
-  folder: FolderWriter,
+  folder: CopiesWriter,
   begun: Begun,
 ): Promise<BaseManifest> {
   const { signal } = stopOnLostLock(context, lock);
@@ -272,17 +294,24 @@ async function writeBackup(
   return manifest;
 }
 
+/** A backup that is committed. */
+interface Attempt {
+  readonly manifest: BaseManifest;
+  readonly folder: string;
+  readonly copies: readonly StoredCopy[];
+}
+
 /** One attempt: a label and a folder of its own. */
 async function attempt(
   context: RepositoryContext,
   prepared: BasePreparation,
   lock: DatabaseLock,
   parent: PreparedParent | null,
-): Promise<{ readonly manifest: BaseManifest; readonly folder: string }> {
-  const { clusterName: cluster } = prepared;
+): Promise<Attempt> {
+  const { clusterName: cluster, ready } = prepared;
   const above = baseFolder(cluster);
   const kind = parent === null ? 'base' : 'incr';
-  const { label, startedAt } = await beginLabel(context, above, kind);
+  const { label, startedAt } = await beginLabel(context, ready.storage, above, kind);
   const key = baseBackupFolder(cluster, label);
   const run = await beginRun({
     stateDir: context.repository.stateDir,
@@ -293,17 +322,23 @@ async function attempt(
     folder: key,
     startedAt,
   });
+  let isDiscarded = true;
   try {
-    const folder = await context.repository.storage.createFolder(key);
+    const facts = { tier: null, database: null, startedAt };
+    const folder = await beginCopies(context, ready.stores, key, facts);
     try {
       const begun = { label, startedAt, startedSeconds: context.stopwatch(), parent };
-      return { manifest: await writeBackup(context, prepared, lock, folder, begun), folder: key };
+      const manifest = await writeBackup(context, prepared, lock, folder, begun);
+      return { manifest, folder: key, copies: folder.report() };
     } catch (error) {
       await folder.abort();
       throw error;
+    } finally {
+      isDiscarded = folder.isDiscarded;
     }
   } finally {
-    await run.end();
+    // Of a run that is not forgotten the next one removes what it has left.
+    if (isDiscarded) await run.end();
   }
 }
 
@@ -319,11 +354,11 @@ async function backupLocked(
   prepared: BasePreparation,
   lock: DatabaseLock,
 ): Promise<BaseBackupResult> {
-  await cleanUp(context, baseFolder(prepared.clusterName));
+  await cleanUp(context, prepared.ready.stores, baseFolder(prepared.clusterName));
   let fullInstead = prepared.fullInstead;
-  const tell = ({ manifest, folder }: Awaited<ReturnType<typeof attempt>>): BaseBackupResult => {
-    const warnings = manifest.warnings.map(({ message }) => message);
-    return { manifest, folder, warnings, fullInstead };
+  const tell = ({ manifest, folder, copies }: Attempt): BaseBackupResult => {
+    const warnings = [...manifest.warnings.map(({ message }) => message), ...copyWarnings(copies)];
+    return { manifest, folder, copies, warnings, fullInstead };
   };
   const { parent } = prepared;
   if (parent !== null) {

@@ -8,9 +8,9 @@ import { type ClusterFacts, readClusterFacts } from '../../postgres/cluster_fact
 import type { ConnectionParameters } from '../../postgres/connection.ts';
 import { readServerFacts, type ServerFacts } from '../../postgres/facts.ts';
 import { findTool, type Tool } from '../../postgres/tools.ts';
-import { checkSpace } from '../backup_space.ts';
 import type { RepositoryContext } from '../context.ts';
 import { openMore } from '../open_database.ts';
+import { type ReadyStores, readyStores } from '../ready_stores.ts';
 import { type ConfigResult, readConfig } from './base_config.ts';
 import { type PreparedParent, prepareParent } from './base_parent.ts';
 
@@ -29,6 +29,7 @@ export interface BasePreparation {
   readonly fullInstead: string | null;
   /** How large it will be, by its kind. */
   readonly estimates: { readonly base: BaseEstimate; readonly incr: BaseEstimate };
+  readonly ready: ReadyStores;
   readonly warnings: readonly ManifestWarning[];
 }
 
@@ -78,8 +79,7 @@ export async function prepareBase(
     };
     const isWhole = mode === 'full' || unable !== null;
     const expected = estimates[isWhole ? 'base' : 'incr'];
-    const freeBytes = await storage.freeBytes();
-    const tight = checkSpace(expected, freeBytes, settings.min_disk_space_gb * 1e9);
+    const ready = await readyStores(context, expected);
     const { parent, fullInstead } = isWhole
       ? { parent: null, fullInstead: mode === 'full' ? null : unable }
       : await prepareParent(context, entries, { server, cluster });
@@ -93,7 +93,8 @@ export async function prepareBase(
       parent,
       fullInstead,
       estimates,
-      warnings: tight === null ? [] : [{ code: 'little-space', message: tight }],
+      ready,
+      warnings: ready.warnings,
     };
   } finally {
     await client.end();

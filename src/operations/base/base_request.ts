@@ -1,5 +1,6 @@
 /** What a base backup is asked for, and what came of it. */
 
+import type { StoredCopy } from '../../catalog/copies_writer.ts';
 import type { BaseManifest } from '../../core/base_manifest.ts';
 import type { ResolvedTarget } from '../../postgres/connection.ts';
 
@@ -21,6 +22,8 @@ export interface BaseBackupResult {
   readonly manifest: BaseManifest;
   /** Its key in the repository. */
   readonly folder: string;
+  /** What became of it in each store; it is whole in at least one. */
+  readonly copies: readonly StoredCopy[];
   readonly warnings: readonly string[];
   /** Why it is a whole one where an incremental one was asked for; `null` when it is what was. */
   readonly fullInstead: string | null;

@@ -13,9 +13,10 @@ import {
 } from '../../postgres/facts.ts';
 import { requireReadPrivileges } from '../../postgres/privileges.ts';
 import { findTool, type Tool } from '../../postgres/tools.ts';
-import { checkSpace, estimateSize, type SizeEstimate } from '../backup_space.ts';
+import { estimateSize, type SizeEstimate } from '../backup_space.ts';
 import type { RepositoryContext } from '../context.ts';
 import { openMore } from '../open_database.ts';
+import { type ReadyStores, readyStores } from '../ready_stores.ts';
 
 /** What is known before anything is written: the server, the database, the programs, the space. */
 export interface Preparation {
@@ -30,6 +31,7 @@ export interface Preparation {
   readonly pgDump: Tool;
   readonly pgDumpall: Tool;
   readonly estimate: SizeEstimate;
+  readonly ready: ReadyStores;
   /** The dumps of earlier backups, oldest first. */
   readonly earlierDumps: readonly ManifestFile[];
   readonly warnings: readonly ManifestWarning[];
@@ -67,7 +69,6 @@ export async function prepareBackup(
   const { settings } = context.config;
   const snapshotClient = await openMore(context, parameters, 'holdfast snapshot');
   try {
-    const warnings: ManifestWarning[] = [];
     const server = await readServerFacts(snapshotClient);
     const find = (program: 'pg_dump' | 'pg_dumpall') =>
       findTool({
@@ -86,9 +87,7 @@ export async function prepareBackup(
     const cluster = settings.cluster ?? server.system_identifier;
     const history = await earlierManifests(context, cluster, database.name);
     const estimate = estimateSize(database.bytes, history.at(-1) ?? null);
-    const freeBytes = await context.repository.storage.freeBytes();
-    const tight = checkSpace(estimate, freeBytes, settings.min_disk_space_gb * 1e9);
-    if (tight !== null) warnings.push({ code: 'little-space', message: tight });
+    const ready = await readyStores(context, estimate);
     return {
       parameters: await pinCopyText(snapshotClient, parameters),
       snapshotClient,
@@ -99,8 +98,9 @@ export async function prepareBackup(
       pgDump,
       pgDumpall,
       estimate,
+      ready,
       earlierDumps: history.flatMap(dumpOf),
-      warnings,
+      warnings: ready.warnings,
     };
   } catch (error) {
     await snapshotClient.end();

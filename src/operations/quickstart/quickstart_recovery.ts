@@ -197,7 +197,7 @@ export async function showRecovery(
     await execute(client, insertRows(1, rowsBefore));
   });
   log.step('8. taking a base backup of the whole server (backup_incremental.ts)');
-  const { base } = await moveForward(context, { base: 'now' });
+  const { base } = (await moveForward(context, { base: 'now' })).result;
   const mistake = await withClient(parameters, async (client) => {
     await execute(client, insertRows(rowsBefore + 1, rowsBefore + rowsAfter));
     const content = await contentOf(client);

@@ -15,6 +15,7 @@ import { putAside, type WriteGuard } from '../../postgres/put_aside.ts';
 import { execute, queryOne } from '../../postgres/query.ts';
 import { sqlState } from '../../postgres/server_error.ts';
 import { checkSpace } from '../backup_space.ts';
+import { missingCopyError } from '../begin_copies.ts';
 import type { RepositoryContext } from '../context.ts';
 import { backupFull } from '../full/backup_full.ts';
 import { openMore } from '../open_database.ts';
@@ -155,9 +156,12 @@ async function takeSafetyBackup(work: RestoreWork): Promise<SafetyBackup> {
   context.log.step(`taking a safety backup of ${JSON.stringify(target.database)}`);
   try {
     const request = { target, tier: 'manual', safety: true, verify: true, waitMs: 0 } as const;
-    const { manifest, folder, warnings } = await backupFull(context, request);
+    const saved = await backupFull(context, request);
+    const { manifest, folder, warnings } = saved;
     for (const text of warnings) context.log.warn(text);
-    await recordSuccess(context, target, manifest);
+    const missing = missingCopyError(manifest.label, saved.copies);
+    if (missing !== null) context.log.warn(missing.message);
+    await recordSuccess(context, target, saved);
     const { label } = manifest;
     const command = bringBackCommand(work, label, context.repository.root);
     context.log.step(

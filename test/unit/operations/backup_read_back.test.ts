@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { createCatalog } from '../../../src/catalog/catalog.ts';
+import { CopiesWriter } from '../../../src/catalog/copies_writer.ts';
 import { openRepository } from '../../../src/catalog/repository.ts';
+import { localSpec } from '../../../src/config/stores.ts';
 import type { Manifest, ManifestFile } from '../../../src/core/manifest.ts';
 import { sha256Of } from '../../../src/core/sums.ts';
 import { readBackFiles } from '../../../src/operations/backup_read_back.ts';
 import type { RepositoryContext } from '../../../src/operations/context.ts';
-import type { FolderWriter } from '../../../src/storage/storage.ts';
 import { sampleContext } from '../../support/sample_backup.ts';
 import { flipped } from '../../support/workbench.ts';
 
@@ -26,7 +27,7 @@ const file: ManifestFile = {
 
 let top: string;
 let context: RepositoryContext;
-let folder: FolderWriter;
+let folder: CopiesWriter;
 let path: string;
 let attempt = 0;
 
@@ -39,7 +40,12 @@ afterAll(() => rm(top, { recursive: true, force: true }));
 beforeEach(async () => {
   attempt += 1;
   const key = `full/c/d/attempt${attempt}`;
-  folder = await context.repository.storage.createFolder(key);
+  const writer = await context.repository.storage.createFolder(key);
+  folder = new CopiesWriter([{ spec: localSpec(top), writer }], {
+    folder: key,
+    stopwatch: context.stopwatch,
+    onLeft: () => undefined,
+  });
   await folder.put(file.name, stored);
   path = join(context.repository.root, `${key}.partial`, file.name);
 });
