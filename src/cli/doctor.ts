@@ -1,6 +1,8 @@
 /** The command scripts/doctor.ts: what was found, the worst last, with what mends it. */
 
 import { styleText } from 'node:util';
+import { storesOf } from '../config/stores.ts';
+import { accessPolicy, lifecycleRules } from '../core/bucket_policy.ts';
 import {
   doctorStatus,
   type Finding,
@@ -8,9 +10,11 @@ import {
   findingLevels,
   inOrder,
 } from '../core/doctor.ts';
+import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { printable, printableText } from '../core/printable.ts';
 import { redactPasswords } from '../core/secret.ts';
 import { formatCount } from '../core/units.ts';
+import type { Context } from '../operations/context.ts';
 import { examine } from '../operations/doctor/doctor.ts';
 import type { SettingFact } from '../operations/doctor/doctor_settings.ts';
 import type { CommandResult, Invocation, OutputStream } from './command.ts';
@@ -66,9 +70,44 @@ function summary(findings: readonly Finding[]): string {
   return `${formatCount(problems, 'problem')}, ${formatCount(warnings, 'warning')}.\n`;
 }
 
+/** The policies of the buckets that the settings name: nothing is asked of any of them. */
+function policies({ config }: Context): CommandResult {
+  const buckets = storesOf(config.settings).flatMap((spec) => (spec.kind === 's3' ? [spec] : []));
+  if (buckets.length === 0) {
+    throw new HoldfastError('USAGE', 'no bucket is set, so there is no policy for one', {
+      hint: 'Set BACKUP_BUCKET, or a bucket under stores in holdfast.yaml.',
+    });
+  }
+  const documents = buckets.map(({ name, s3 }) => {
+    const place = {
+      bucket: s3.bucket,
+      prefix: s3.prefix,
+      isLocked: s3.object_lock_mode !== null,
+      isTagged: s3.tags,
+      kmsKeyId: s3.server_side_encryption === 'aws:kms' ? (s3.kms_key_id ?? '*') : null,
+    };
+    return {
+      store: name,
+      policy: accessPolicy(place, true),
+      policy_without_delete: accessPolicy(place, false),
+      lifecycle: lifecycleRules(place),
+    };
+  });
+  const text = documents.flatMap(({ store, policy, policy_without_delete, lifecycle }) => [
+    `# ${store}: the policy of the key`,
+    JSON.stringify(policy, null, 2),
+    `# ${store}: the same for a key that cannot delete: retention is then somebody else's`,
+    JSON.stringify(policy_without_delete, null, 2),
+    `# ${store}: the lifecycle of the bucket`,
+    JSON.stringify(lifecycle, null, 2),
+  ]);
+  return { status: exitStatus.done, json: { stores: documents }, text: `${text.join('\n')}\n` };
+}
+
 /** Runs the command. */
 export async function doctorCommand(invocation: Invocation): Promise<CommandResult> {
   const { context, flags, operands, world } = invocation;
+  if (flags.policy === true) return policies(context);
   const report = await examine(context, { named: operands, all: flags.all === true });
   const quiet = flags.quiet === true;
   const findings = inOrder(report.findings);

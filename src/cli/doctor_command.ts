@@ -11,7 +11,12 @@ export const doctor: Command = {
     'It writes nothing but probes into stores beside BACKUP_DIR, and takes them away. Databases as for backup_full.ts; without one the configured ones.',
   settings: ['jobs', 'host', 'port', 'username'],
   options: (parser) =>
-    parser.option('all', { type: 'boolean', describe: 'Every database of the server' }),
+    parser
+      .option('all', { type: 'boolean', describe: 'Every database of the server' })
+      .option('policy', {
+        type: 'boolean',
+        describe: 'Only print what a key must be allowed in each bucket, and rules for the bucket',
+      }),
   examples: [
     ['', 'Everything for the configured databases'],
     ['mastertrade --username backup', 'What a backup as this role would lack'],

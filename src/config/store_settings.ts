@@ -139,6 +139,15 @@ export const storeTable = {
     allowed: 'a storage class, such as STANDARD_IA',
     example: 'STANDARD_IA',
   },
+  tags: {
+    schema: flag,
+    env: ['S3_TAGS'],
+    default: false,
+    description:
+      'Whether objects are tagged with the tier of their backup, for lifecycle rules of the ' +
+      'bucket. It takes a permission more, and not every server knows tags.',
+    example: true,
+  },
   object_lock_mode: {
     schema: { type: 'string', enum: ['GOVERNANCE', 'COMPLIANCE'] as const },
     env: ['S3_OBJECT_LOCK_MODE'],
@@ -162,6 +171,15 @@ export const storeTable = {
       'The size in MB (of 1024²) of the first parts of an upload; later ones grow, so that ' +
       '10,000 are enough for 5 TB.',
     example: 16,
+  },
+  equal_parts: {
+    schema: flag,
+    env: ['S3_EQUAL_PARTS'],
+    default: false,
+    description:
+      'Whether all parts of an upload have the same size, as Cloudflare R2 wants it. Then no file ' +
+      'may be larger than 10,000 times `part_mb`.',
+    example: true,
   },
   connections: {
     schema: { type: 'integer', minimum: 1, maximum: 64 },
