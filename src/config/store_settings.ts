@@ -17,7 +17,7 @@ export const storeTable = {
     env: ['ENABLE_S3_UPLOAD'],
     default: true,
     description: 'Whether the store is used. Without a bucket (or a path) there is none anyway.',
-    example: false,
+    example: true,
   },
   bucket: {
     schema: { type: 'string', pattern: '^[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]$' },
