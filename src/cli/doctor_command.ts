@@ -8,7 +8,8 @@ export const doctor: Command = {
   operands: '[database…]',
   summary:
     'Checks everything that a backup or a restore will need, and says how to mend what is wrong. ' +
-    'It writes nothing but probes into stores beside BACKUP_DIR, and takes them away. Databases as for backup_full.ts; without one the configured ones.',
+    'It writes nothing but probes into stores beside BACKUP_DIR, and takes them away. ' +
+    'Databases as for backup_full.ts; without one the configured ones.',
   settings: ['jobs', 'host', 'port', 'username'],
   options: (parser) =>
     parser

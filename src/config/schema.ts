@@ -85,8 +85,8 @@ export const generalTable = {
     flag: 'encrypt',
     default: 'none',
     description:
-      'How backups and WAL are encrypted, for the recipients alone: by the program age or by gpg. ' +
-      'This machine needs public keys only.',
+      'How backups and WAL are encrypted, for the recipients alone: by the program age or by ' +
+      'gpg. This machine needs public keys only.',
     example: 'age',
   },
   age_recipients: {

@@ -177,8 +177,8 @@ export const storeTable = {
     env: ['S3_EQUAL_PARTS'],
     default: false,
     description:
-      'Whether all parts of an upload have the same size, as Cloudflare R2 wants it. Then no file ' +
-      'may be larger than 10,000 times `part_mb`.',
+      'Whether all parts of an upload have the same size, as Cloudflare R2 wants it. Then no ' +
+      'file may be larger than 10,000 times `part_mb`.',
     example: true,
   },
   connections: {

@@ -1,6 +1,5 @@
 /** Whether a new backup can be encrypted, and where a key is at hand also decrypted. */
 
-import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import type { Finding } from '../../core/doctor.ts';
@@ -15,8 +14,8 @@ import { attempt, finding } from './doctor_finding.ts';
 const probeBytes = 100_000;
 
 /**
- * Encrypts a probe as a backup would be; decrypts it where AGE_IDENTITY_FILE names a key. Nothing is
- * written, and nobody is asked.
+ * Encrypts a probe as a backup would be; decrypts it where AGE_IDENTITY_FILE names a key. Nothing
+ * is written, and nobody is asked.
  *
  * @returns nothing where backups are not encrypted
  */
@@ -27,7 +26,7 @@ export async function examineEncryption(context: Context): Promise<readonly Find
   return attempt(context, about, async () => {
     const spec = await newEncryption(settings, context.environment);
     if (spec === null) return [];
-    const probe = randomBytes(probeBytes);
+    const probe = context.randomBytes(probeBytes);
     let encrypted: Buffer = Buffer.alloc(0);
     const flow = flowContext(context);
     const { plain } = await store({

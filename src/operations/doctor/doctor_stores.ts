@@ -3,7 +3,6 @@
  * itself, with objects of its own that are removed again.
  */
 
-import { randomBytes, randomUUID } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { headName, probeFolder } from '../../catalog/repository.ts';
@@ -36,7 +35,7 @@ interface Probe {
 
 /** So many bytes a piece at a time, and then the end or an error. */
 function body(bytes: number, end?: Error): Readable {
-  const piece = randomBytes(mebibyte);
+  const piece = Buffer.alloc(mebibyte, 'holdfast doctor ');
   return Readable.from(
     (function* () {
       for (let left = bytes; left > 0; left -= piece.length) yield piece.subarray(0, left);
@@ -89,7 +88,7 @@ interface ProbeKeys {
 
 type Ask = (storage: Storage, keys: ProbeKeys, spec: StoreSpec) => Promise<string | null>;
 
-const smallObject = randomBytes(smallBytes);
+const smallObject = Buffer.alloc(smallBytes, 'holdfast doctor ');
 
 const asks: readonly (readonly [name: string, level: Probe['level'], ask: Ask])[] = [
   [
@@ -195,8 +194,8 @@ async function examineStore(context: Context, store: Store): Promise<readonly Fi
   const about = { check: 'store', subject: spec.name } as const;
   const storage = await store.open();
   const head = await storage.stat(headName);
-  const folder = `${probeFolder}/${randomUUID()}`;
-  const keys = { small: `${folder}-small`, large: `${folder}-large`, broken: `${folder}-broken` };
+  const name = `${probeFolder}/${context.runId}`;
+  const keys = { small: `${name}-small`, large: `${name}-large`, broken: `${name}-broken` };
   const findings: Finding[] = [];
   const passed: string[] = [];
   try {
