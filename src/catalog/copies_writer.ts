@@ -4,7 +4,7 @@
  */
 
 import type { Readable } from 'node:stream';
-import type { StoreSpec } from '../config/stores.ts';
+import { localName, type StoreSpec } from '../config/stores.ts';
 import { assert } from '../core/assert.ts';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import type { MeasuredBytes } from '../core/manifest.ts';
@@ -17,7 +17,7 @@ import type { FolderWriter, StoredObject } from '../storage/storage.ts';
 const slowestBytesPerSecond = 8 * 1024 * 1024;
 /** What a store with a limited rate may hold back before it takes more: parts on their way. */
 const heldBytes = 128 * 1024 * 1024;
-/** What is left in a store that answers no more goes with the next run. */
+/** What is left in a store that does not answer any more goes with the next run. */
 const discardMsMax = 30_000;
 
 /** What a store may take before it counts as stalled, with what its own rate limit costs. */
@@ -92,7 +92,7 @@ export class CopiesWriter implements FolderWriter {
   readonly #options: CopiesOptions;
   readonly #begunSeconds: number;
   readonly #leaving: Promise<void>[] = [];
-  /** A folder of this machine alone needs nobody who watches over it: nothing stands in between. */
+  /** BACKUP_DIR alone needs nobody who watches over it: nothing stands in between. */
   readonly #alone: FolderWriter | null;
   #isDiscarded = true;
 
@@ -110,7 +110,7 @@ export class CopiesWriter implements FolderWriter {
       error: 'error' in each ? each.error : null,
     }));
     const [only] = this.#copies;
-    this.#alone = this.#copies.length === 1 && only?.spec.kind === 'folder' ? only.writer : null;
+    this.#alone = this.#copies.length === 1 && only?.spec.name === localName ? only.writer : null;
     this.#requireOne();
     for (const { spec, error } of this.#copies) if (error !== null) options.onLeft(spec, error);
   }
@@ -181,7 +181,7 @@ export class CopiesWriter implements FolderWriter {
     const work = Promise.allSettled(pending).then(() => writer.abort());
     const late = () => stalledError(spec, `removing ${this.folder}`);
     try {
-      await within(discardMsMax, work, late);
+      await within(Math.min(discardMsMax, spec.stallMs), work, late);
     } catch {
       this.#isDiscarded = false;
     }

@@ -9,6 +9,7 @@ import { missingCopyError } from '../operations/begin_copies.ts';
 import { type RepositoryContext, shareContext, withoutUploads } from '../operations/context.ts';
 import { backupFull } from '../operations/full/backup_full.ts';
 import { checkReadiness } from '../operations/full/backup_readiness.ts';
+import { finishFullCopies } from '../operations/full/finish_full_copies.ts';
 import { recordFailure, recordSuccess } from '../operations/record_status.ts';
 import { applyRetention } from '../operations/retention/apply_retention.ts';
 import type { ResolvedTarget } from '../postgres/connection.ts';
@@ -49,10 +50,11 @@ async function backUpOne(
     const missing = missingCopyError(result.manifest.label, result.copies);
     if (missing !== null) context.log.error(missing);
     await recordSuccess(context, target, result, missing);
+    const finished = await finishFullCopies(context, target, result);
     // Nothing goes after a run that has failed.
     const applies = wish.retention && missing === null;
     const retention = applies ? await applyRetention(context, result.manifest) : null;
-    return backedUp(target, result, { missing, retention });
+    return backedUp(target, result, { missing, finished, retention });
   } catch (thrown) {
     const error = failureOf(context, thrown, `backup of ${JSON.stringify(target.database)}`);
     await recordFailure(context, target, startedAt, error);

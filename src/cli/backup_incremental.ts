@@ -6,6 +6,7 @@ import { openGaps } from '../core/open_gaps.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
 import { worstStatus } from '../core/worst_status.ts';
 import { type IncrementalRequest, moveForward } from '../operations/base/backup_incremental.ts';
+import { finishBaseCopies } from '../operations/base/finish_base_copies.ts';
 import { applyClusterRetention } from '../operations/retention/apply_retention.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { errorDocument } from './error_document.ts';
@@ -29,6 +30,7 @@ export async function incrementalCommand(invocation: Invocation): Promise<Comman
     const upon = parent === null ? '' : `, builds upon ${parent}`;
     context.log.step(`base backup ${label}: ${formatBytes(bytes)}${upon}`, { ...result.base });
   }
+  const finished = await finishBaseCopies(context, result);
   const bases = await listBaseBackups(context.repository.storage, { cluster: result.cluster });
   const timeline = Number.parseInt(result.segment.slice(0, 8), 16);
   const open = openGaps(result.gaps, bases, timeline);
@@ -57,5 +59,15 @@ export async function incrementalCommand(invocation: Invocation): Promise<Comman
   const applies = flags['no-retention'] !== true && status === exitStatus.done;
   const retention = applies ? await applyClusterRetention(context, result.cluster) : null;
   const error = missing === null ? {} : errorDocument(missing);
-  return { status, json: { exit_status: status, ...error, ...result, open_gaps: open, retention } };
+  return {
+    status,
+    json: {
+      exit_status: status,
+      ...error,
+      ...result,
+      older_copies: finished,
+      open_gaps: open,
+      retention,
+    },
+  };
 }

@@ -6,6 +6,7 @@ import { totalBytes } from '../core/manifest_sizes.ts';
 import { printable } from '../core/printable.ts';
 import { formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import { serverOf } from '../operations/backup_targets.ts';
+import type { FinishedCopies } from '../operations/finish_copies.ts';
 import type { BackupResult } from '../operations/full/backup_full.ts';
 import type { BackupReadiness } from '../operations/full/backup_readiness.ts';
 import { copyEntries } from '../operations/record_status.ts';
@@ -34,6 +35,8 @@ function countOf(result: BackupResult): { tables: number | null; rows: number | 
 interface Afterwards {
   /** The error of a run whose backup a store lacks that it needs. */
   readonly missing: HoldfastError | null;
+  /** What was done for stores that lacked older backups. */
+  readonly finished: FinishedCopies;
   /** `null`: none was applied. */
   readonly retention: AppliedRetention | null;
 }
@@ -42,7 +45,7 @@ interface Afterwards {
 export function backedUp(
   target: ResolvedTarget,
   result: BackupResult,
-  { missing, retention }: Afterwards,
+  { missing, finished, retention }: Afterwards,
 ): Outcome {
   const { manifest, folder, warnings } = result;
   const { label, cluster, database, tier, started_at, finished_at } = manifest;
@@ -65,6 +68,7 @@ export function backedUp(
     ...countOf(result),
     read_back: manifest.read_back.depth,
     stores: copyEntries(result.copies),
+    older_copies: finished,
     warnings,
     retention,
   };

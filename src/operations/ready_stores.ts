@@ -30,8 +30,8 @@ export interface ReadyStores {
   readonly warnings: readonly ManifestWarning[];
 }
 
-/** The stores of a run, asked all at once. */
-async function openAll(context: RepositoryContext): Promise<ReadyStore[]> {
+/** Opens the stores of a run, all at once; what one of them says is no error of the others. */
+export async function openStores(context: RepositoryContext): Promise<ReadyStore[]> {
   const { repository } = context;
   const open = async (store: Store): Promise<ReadyStore> => {
     const { spec } = store;
@@ -61,7 +61,7 @@ export async function readyStores(
   estimate: SizeEstimate,
 ): Promise<ReadyStores> {
   const keepFreeBytes = context.config.settings.min_disk_space_gb * 1e9;
-  const opened = await openAll(context);
+  const opened = await openStores(context);
   const warnings: ManifestWarning[] = [];
   const stores = opened.map((store): ReadyStore => {
     const { spec, freeBytes } = store;
