@@ -51,16 +51,24 @@ async function readConfig(
 }
 
 /** Opens the repository as the command wants it; `null` where it can go without one. */
-async function openFor(command: Command, config: Config, now: Date): Promise<Repository | null> {
+async function openFor(
+  command: Command,
+  config: Config,
+  now: Date,
+  log: Log,
+): Promise<Repository | null> {
   const root = config.settings.backup_dir;
   if (command.repository === 'look') return null;
   try {
     const create = command.repository === 'create';
     return await openRepository(root, { create, now, stores: storesOf(config.settings) });
   } catch (error) {
-    const isMissing = error instanceof HoldfastError && error.code === 'BACKUP_NOT_FOUND';
-    if (isMissing && command.repository === 'optional') return null;
-    throw error;
+    if (!(error instanceof HoldfastError) || command.repository !== 'optional') throw error;
+    if (error.code === 'BACKUP_NOT_FOUND') return null;
+    // On a new machine only other stores know of a repository; a file is restored without them.
+    if (error.code !== 'STORE_UNREACHABLE') throw error;
+    log.warn(error.message);
+    return null;
   }
 }
 
@@ -136,7 +144,7 @@ export async function openContext(
     pid: process.pid,
     toolVersion: toolVersion(),
   };
-  const repository = await openFor(command, config, clock());
+  const repository = await openFor(command, config, clock(), log);
   if (repository === null) return { context: base, run: (work) => work() };
   attachLog(log, repository, command, base);
   const catalog = createCatalog(repository.storage);

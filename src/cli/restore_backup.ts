@@ -5,24 +5,28 @@ import type { Tier } from '../core/label.ts';
 import { requireDatabaseName } from '../core/names.ts';
 import { formatCount, formatDuration } from '../core/units.ts';
 import type { BackupSource } from '../operations/backup_source.ts';
-import type { Context } from '../operations/context.ts';
+import type { Context, RepositoryContext } from '../operations/context.ts';
 import { withoutSigners } from '../operations/require_signature.ts';
 import { planRestore, type RestoreResult, restoreDatabase } from '../operations/restore/restore.ts';
+import { withAnyCopy } from '../operations/restore/restore_copies.ts';
 import { describePlan, type RestorePlan } from '../operations/restore/restore_plan.ts';
 import {
   fileSource,
   isLabel,
   labelSource,
   latestSource,
+  type SourceFilter,
 } from '../operations/restore/restore_source.ts';
 import { verifySource } from '../operations/restore/restore_verify.ts';
 import type { RestoreRequest } from '../operations/restore/restore_work.ts';
+import { chooseStores } from '../operations/store_choice.ts';
 import { resolveConnection } from '../postgres/connection.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { answerFor, confirm } from './confirm.ts';
 import { listFor, oneDatabase } from './list_backups.ts';
 import { hasRepository, needRepository } from './open_context.ts';
 import { dropReplaced, leftoverCommand, tellOld } from './restore_leftovers.ts';
+import { readStoreChoice } from './store_options.ts';
 
 /** What the arguments name. */
 interface Wish {
@@ -65,6 +69,18 @@ function readWish(operands: readonly string[], flags: Flags): Wish {
   return { latest, backup: first, database: second, target };
 }
 
+/** The backup with a label, from the stores that the flags name. */
+async function labelled(
+  context: RepositoryContext,
+  label: string,
+  named: string | undefined,
+  flags: Flags,
+  filter: SourceFilter,
+): Promise<BackupSource> {
+  const stores = chooseStores(context.repository, readStoreChoice(flags));
+  return labelSource(context, label, named, filter, stores);
+}
+
 /** Finds the backup, and the name that it is restored under. */
 async function findSource(
   context: Context,
@@ -76,13 +92,15 @@ async function findSource(
   const cluster = (flags.cluster as string | undefined) ?? context.config.settings.cluster;
   const filter = { cluster: cluster ?? undefined, tier: flags.type as Tier | undefined };
   if (wish.latest !== undefined && named !== undefined) {
-    const { source } = await latestSource(needRepository(context), named, filter);
+    const repository = needRepository(context);
+    const stores = chooseStores(repository.repository, readStoreChoice(flags));
+    const { source } = await latestSource(repository, named, filter, stores);
     return { source, targetDatabase: wish.target ?? named };
   }
   const backup = wish.backup ?? '';
   const source = isLabel(backup)
-    ? await labelSource(needRepository(context), backup, named, filter)
-    : await fileSource(backup, cwd, named ?? null);
+    ? await labelled(needRepository(context), backup, named, flags, filter)
+    : await fileSource(backup, cwd, named ?? null, context);
   const targetDatabase = wish.target ?? named ?? source.manifest?.database;
   if (targetDatabase === undefined) {
     throw usage(
@@ -155,10 +173,9 @@ function tell(context: Context, result: RestoreResult): void {
   }
 }
 
-async function verifyOnly(context: Context, source: BackupSource): Promise<CommandResult> {
-  const { plainBytes, reading } = await verifySource(context, source, {
-    jobs: 1,
-    structure: true,
+async function verifyOnly(context: Context, given: BackupSource): Promise<CommandResult> {
+  const { source, plainBytes, reading } = await withAnyCopy(given, async (source) => {
+    return { source, ...(await verifySource(context, source, { jobs: 1, structure: true })) };
   });
   const json = {
     backup: source.description,

@@ -1,6 +1,7 @@
 /** The arguments of scripts/restore_backup.ts: read without loading what carries them out. */
 
 import type { Command } from './command.ts';
+import { sourceStoreOptions } from './store_options.ts';
 
 /** scripts/restore_backup.ts */
 export const restoreBackup: Command = {
@@ -11,7 +12,7 @@ export const restoreBackup: Command = {
     'it take the place of the old one, which stays under another name.',
   settings: ['jobs', 'threads', 'host', 'port', 'username'],
   options: (parser) =>
-    parser
+    sourceStoreOptions(parser)
       .option('list', { type: 'boolean', describe: 'List what can be restored' })
       .option('latest', {
         type: 'string',

@@ -1,6 +1,7 @@
 /** What is restored: a backup of the repository, or a file that lies anywhere. */
 
 import type { Readable } from 'node:stream';
+import type { HoldfastError } from '../core/errors.ts';
 import type { FilterSpec, Manifest } from '../core/manifest.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -34,4 +35,9 @@ export interface BackupSource {
   readonly location: { readonly storage: Storage; readonly folder: string } | null;
   /** Reads it while no prune removes it, where it lies in the repository. */
   readonly hold: <T>(work: () => Promise<T>) => Promise<T>;
+  /**
+   * The same backup in the next store, where there is one, after this copy could not be used: it is
+   * told, and damage is recorded for this copy. Without the method there is no other copy.
+   */
+  readonly nextCopy?: ((error: HoldfastError) => Promise<BackupSource | null>) | undefined;
 }

@@ -17,6 +17,7 @@ import { connectMaintenance } from '../open_database.ts';
 import { type BuiltDatabase, buildDatabase, createRestoring } from './restore_build.ts';
 import { dropFailed, dropStaleRestores } from './restore_cleanup.ts';
 import { requireComparable } from './restore_compare_content.ts';
+import { withAnyCopy } from './restore_copies.ts';
 import { forecast, rateWish } from './restore_forecast.ts';
 import { makeRoom, requireInPlace, type SafetyBackup, tellSafety } from './restore_in_place.ts';
 import { leaveUnswapped, unverified } from './restore_keep_going.ts';
@@ -143,6 +144,8 @@ async function verify(
   } catch (error) {
     const isDamage = error instanceof HoldfastError && error.code === 'DAMAGED';
     if (!keepGoing || !isDamage) throw error;
+    // A good copy in another store is better than what can be read of a damaged one.
+    if ((await source.nextCopy?.(error)) != null) throw error;
     context.log.warn(`${error.message}; what can be read of it is restored, and not swapped in`);
     return { verified: unverified(work), damage: error };
   }
@@ -271,7 +274,9 @@ export async function restoreDatabase(
     await requireReady(work);
     await request.confirm(await forecast(work));
     return await withRestoreLock(context, parameters, request.targetDatabase, holder, (guarded) =>
-      restoreLocked({ ...work, context: guarded }),
+      withAnyCopy(request.source, (source) =>
+        restoreLocked({ ...work, context: guarded, request: { ...request, source } }),
+      ),
     );
   } finally {
     await admin.end();

@@ -4,7 +4,8 @@ import { createReadStream, type Stats } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { type BackupEntry, type CatalogEntry, isUsable } from '../../catalog/catalog.ts';
+import { type BackupEntry, isUsable } from '../../catalog/catalog.ts';
+import type { Store } from '../../catalog/stores.ts';
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import { parseLabel, type Tier } from '../../core/label.ts';
 import { type Manifest, manifestName } from '../../core/manifest.ts';
@@ -13,9 +14,11 @@ import { shellQuote } from '../../core/quote.ts';
 import { openFolder } from '../../storage/open.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { BackupSource, SourceFile } from '../backup_source.ts';
-import type { RepositoryContext } from '../context.ts';
+import { type Context, flowContext, type RepositoryContext } from '../context.ts';
 import { holdBackup } from '../hold_backup.ts';
+import { type InStore, tellStore } from '../store_choice.ts';
 import { recogniseFile } from './file_kind.ts';
+import { type Copy, findCopy, latestCopy, nextCopy } from './restore_copies.ts';
 
 /** What narrows the search down. */
 export interface SourceFilter {
@@ -62,40 +65,52 @@ function sourceOf(
 }
 
 /** The source of an entry of the catalog. @throws HoldfastError of an entry that is damaged */
-function entrySource(context: RepositoryContext, entry: CatalogEntry): BackupSource {
+function entrySource(
+  context: RepositoryContext,
+  found: InStore<Copy>,
+  stores: readonly Store[],
+): BackupSource {
+  const { view, entry } = found.result;
+  const rest = stores.filter(({ spec }) => spec.name !== found.store.spec.name);
+  const next = nextCopy(context, found, rest, (other) => entrySource(context, other, rest));
   if (entry.manifest === null) throw entry.problem;
-  const { repository } = context;
   return {
-    ...sourceOf(repository.storage, entry.folder, entry.manifest, entry.label),
-    hold: (work) => holdBackup(repository, entry, work),
+    ...sourceOf(view.repository.storage, entry.folder, entry.manifest, entry.label),
+    hold: (work) => holdBackup(view.repository, entry, work),
+    nextCopy: next,
   };
 }
 
 /**
- * The latest usable backup of a database; younger ones that are damaged, and safety backups,
- * are told and passed over.
+ * The latest usable backup of a database, whichever store has it; of copies that of the first one.
+ * Younger ones that are damaged, and safety backups, are told and passed over.
  *
+ * @param stores in which to look
  * @throws HoldfastError BACKUP_NOT_FOUND with the databases that have backups
  */
 export async function latestSource(
   context: RepositoryContext,
   database: string,
   filter: SourceFilter,
+  stores: readonly Store[] = context.repository.stores,
 ): Promise<{ readonly source: BackupSource; readonly entry: BackupEntry }> {
-  const { entry, skipped } = await context.catalog.latestBackup(database, filter);
-  for (const passed of skipped) {
+  const { store, result } = await latestCopy(context, database, filter, stores);
+  const { entry, skipped } = result;
+  for (const passed of skipped.filter(({ label }) => label > entry.label)) {
     const why = isUsable(passed)
       ? 'the safety backup of a restore in place: it is passed over; to restore it, name it'
       : 'damaged: it is passed over';
     context.log.warn(`${passed.label} is younger, but ${why}`);
   }
-  return { source: entrySource(context, entry), entry };
+  tellStore(context, store);
+  return { source: entrySource(context, { store, result }, stores), entry };
 }
 
 /**
- * The backup with a label.
+ * The backup with a label, from the first store that has a usable copy.
  *
  * @param database which it must be of, or `undefined`
+ * @param stores in which to look
  * @throws HoldfastError BACKUP_NOT_FOUND, also when it is of another database
  */
 export async function labelSource(
@@ -103,8 +118,10 @@ export async function labelSource(
   label: string,
   database: string | undefined,
   filter: SourceFilter,
+  stores: readonly Store[] = context.repository.stores,
 ): Promise<BackupSource> {
-  const entry = await context.catalog.findBackup(label, filter);
+  const found = await findCopy(context, stores, label, filter);
+  const { entry } = found.result;
   if (database !== undefined && entry.database !== database) {
     const [has, wants] = [JSON.stringify(entry.database), JSON.stringify(database)];
     throw new HoldfastError('BACKUP_NOT_FOUND', `${label} is a backup of ${has}, not of ${wants}`, {
@@ -113,12 +130,19 @@ export async function labelSource(
         `scripts/restore_backup.ts ${label} --target-database=${shellQuote(database)}`,
     });
   }
-  return entrySource(context, entry);
+  const source = entrySource(context, found, stores);
+  tellStore(context, found.store);
+  return source;
 }
 
 /** A dump that no manifest belongs to: its first bytes say what it is. */
-async function bareSource(path: string, database: string | null): Promise<BackupSource> {
-  const { filters, format } = await recogniseFile(path).catch((error: unknown) => {
+async function bareSource(
+  path: string,
+  database: string | null,
+  context: Context | undefined,
+): Promise<BackupSource> {
+  const flow = context === undefined ? undefined : flowContext(context);
+  const { filters, format } = await recogniseFile(path, flow).catch((error: unknown) => {
     throw explainFile(error, path);
   });
   const open = async () => createReadStream(path);
@@ -199,12 +223,14 @@ async function noBackup(folder: string): Promise<never> {
  * @param path as the operator named it
  * @param cwd the folder that it is relative to
  * @param database which one of those in the file; `null` when the operator has not said
+ * @param context decrypts the beginning of a file; without it no encrypted one is taken
  * @throws HoldfastError BACKUP_NOT_FOUND when there is nothing, NOT_A_DUMP, MANIFEST_INVALID, USAGE
  */
 export async function fileSource(
   path: string,
   cwd: string,
   database: string | null = null,
+  context?: Context,
 ): Promise<BackupSource> {
   const absolute = resolve(cwd, path);
   const stats = await look(path, absolute);
@@ -220,7 +246,7 @@ export async function fileSource(
     return null;
   });
   if (source?.dump.name === basename(absolute)) return source;
-  return bareSource(absolute, database);
+  return bareSource(absolute, database, context);
 }
 
 /** Whether an operand can only be a label. */

@@ -48,12 +48,20 @@ describe('the list of backups in two stores', () => {
     });
   });
 
-  it('misses no copy that was taken before the store was there, or that its retention lets go', async () => {
-    await stores.sample(['local'], { label: labelOf(400, 'dddd') });
-    await stores.sample(['local'], { label: old });
-    await stores.sample(both, { label: middle });
+  it('misses no copy that the retention of the store would not keep', async () => {
+    await stores.close();
+    stores = await openTwoStores(['retention_daily: 1']);
+    for (const label of [old, middle]) await stores.sample(['local'], { label });
+    await stores.sample(both, { label: young });
     const { backups } = await listed();
     expect(backups.map((each: { missing_in: string[] }) => each.missing_in)).toEqual([[], [], []]);
+  });
+
+  it('misses no copy in a store that the runs can do without', async () => {
+    await stores.close();
+    stores = await openTwoStores(['required: false']);
+    await stores.sample(['local'], { label: young });
+    expect((await listed()).backups).toMatchObject([{ stores: ['local'], missing_in: [] }]);
   });
 
   it('tells which copy is damaged, and calls the backup damaged only where all of them are', async () => {
