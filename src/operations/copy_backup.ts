@@ -1,6 +1,8 @@
 /** Copies one whole backup from a store to another: every digest is held, the manifest goes last. */
 
+import { PassThrough } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
 import {
   type CopiesWriter,
   settleMsOf,
@@ -40,6 +42,8 @@ export interface CopyRequest {
   readonly signal: AbortSignal;
 }
 
+/** As much as the store in a folder reads at once. */
+const pieceBytes = 1024 * 1024;
 /** Documents larger than any that we have written. */
 const documentBytesMax = 512 * 1024 * 1024;
 
@@ -130,7 +134,9 @@ async function copyFile(
   signal.addEventListener('abort', interrupt, { once: true });
   try {
     if (signal.aborted) interrupt();
-    await copies.put(name, body);
+    // The observers make it flow at once, and a store may need a moment before it reads.
+    const through = new PassThrough({ highWaterMark: pieceBytes });
+    await Promise.all([pipeline(body, through), copies.put(name, through)]);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', interrupt);
