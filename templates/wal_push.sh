@@ -17,10 +17,12 @@ segment_bytes=@SEGMENT_BYTES@
 system_low=@SYSTEM_LOW@
 system_high=@SYSTEM_HIGH@
 level=@LEVEL@
+suffix=@SUFFIX@
+digest_tries=@DIGEST_TRIES@
 export PATH=@PATH@
 
 take_over='After a failover or a move, on the new server: setup_archiving.ts take-over'
-data='' digest_file='' compressor='' marker=''
+data='' digest_file='' compressor='' marker='' whole=''
 
 say() { printf 'wal_push: %s\n' "$*" >&2; }
 fail() {
@@ -34,7 +36,7 @@ clean_up() {
   [ -z "$compressor" ] || kill "$compressor" 2>/dev/null
   if [ -n "$data$digest_file$marker" ]; then
     wait
-    rm -f "$data" "$digest_file" "$marker"
+    rm -f "$data" "$digest_file" "$marker" "$whole"
   fi
   [ "$status" = 0 ] || exit 1
 }
@@ -79,26 +81,44 @@ check_header() {
     fail "$2: it begins at another position than its name says"
 }
 
-# The same content again is success; anything else is never an overwrite. compare_stored PATH NAME
+# From stdin to stdout. Only those for whom it is can read it again: nobody here has a key.
+encrypt() { @ENCRYPT@; }
+
+# The same content again is success; anything else is never an overwrite. Of what is encrypted the
+# digests tell: those of the plain and of the stored bytes. compare_stored PATH NAME
 compare_stored() {
+  away="move $stored away, and it is archived again"
   case $stored in
     *.zst)
-      zstd --test --quiet "$stored" 2>/dev/null ||
-        fail "$2: the archive holds it damaged: move $stored away, and it is archived again"
+      zstd --test --quiet "$stored" 2>/dev/null || fail "$2: the archive holds it damaged: $away"
       zstd --decompress --quiet --stdout "$stored" 2>/dev/null | cmp -s - "$1"
+      ;;
+    *.zst.*)
+      { IFS= read -r plain_line && IFS= read -r stored_line; } <"$folder/$2.sha256" ||
+        fail "$2: its digests in the archive are cut: $away"
+      digest_of "$stored"
+      [ "$digest  ${stored##*/}" = "$stored_line" ] ||
+        fail "$2: the archive holds it damaged: $away"
+      digest_of "$1"
+      [ "$digest  $2" = "$plain_line" ]
       ;;
     *) cmp -s "$stored" "$1" ;;
   esac || fail "$2: the archive holds other bytes under this name: $stored. Nothing was overwritten"
 }
 
-# compute_digest PATH NAME: of the plain bytes, as a line for sha256sum --check
-compute_digest() {
+# digest_of FILE: its SHA-256, as $digest
+digest_of() {
   if command -v openssl >/dev/null; then
     digest=$(openssl dgst -sha256 -r <"$1")
   else
     digest=$(sha256sum <"$1")
   fi
   digest=${digest%% *}
+}
+
+# compute_digest PATH NAME: of these bytes, as a line for sha256sum --check
+compute_digest() {
+  digest_of "$1"
   [ "${#digest}" = 64 ] || fail "$2: its digest could not be computed"
   printf '%s  %s\n' "$digest" "$2" >"$digest_file" ||
     fail "$2: its digest could not be written (is the disk full?)"
@@ -116,7 +136,7 @@ shipped() {
     [ "$tries" -le 200 ] && kill -0 "$facts" 2>/dev/null && sleep 0.01 || return 1
   done
   [ "$word" = stored ] && [ -e "$stored" ] && [ -e "$folder/$2.sha256" ] || return 1
-  case $stored in *.zst) [ "${facts%% *}" = "$segment_bytes" ] || return 1 ;; esac
+  case $stored in *.zst*) [ "${facts%% *}" = "$segment_bytes" ] || return 1 ;; esac
   [ "$(stat --dereference --format='%s %d %i %.9Y %.9Z' "$1" 2>/dev/null)" = "$facts" ]
 }
 
@@ -144,6 +164,7 @@ begin() {
 
 # The digest beside a file that is there already, where a killed run has left none. settle PATH NAME
 settle() {
+  case $stored in *.zst.*) await_digest "$2" || return 1 ;; esac
   compare_stored "$1" "$2"
   if ! [ -e "$folder/$2.sha256" ]; then
     begin "$2"
@@ -153,6 +174,21 @@ settle() {
     digest_file=
   fi
   sync "$folder" || fail "$2: $folder cannot be brought to the disk"
+}
+
+# Nobody here can read an encrypted segment, so without digests nobody knows what it is: whoever
+# has stored it is about to write them, or was killed before anybody was told that it is safe. Then
+# it is not there. await_digest NAME
+await_digest() {
+  tries=0
+  until [ -s "$folder/$1.sha256" ]; do
+    tries=$((tries + 1))
+    if [ "$tries" -gt "$digest_tries" ]; then
+      rm -f "$stored"
+      return 1
+    fi
+    sleep 0.1
+  done
 }
 
 # Compresses and, at the same time, looks at the header and computes the digest; zstd holds the size
@@ -169,6 +205,15 @@ store() {
       compressor=$!
       check_header "$1" "$2"
       ;;
+    *.zst.*)
+      whole=$archive/.$2.$$.whole.tmp
+      {
+        zstd --compress "-$level" --single-thread --stream-size="$segment_bytes" --quiet --stdout \
+          <"$1" 2>/dev/null && : >"$whole"
+      } | @ENCRYPT@ 2>/dev/null >"$data" &
+      compressor=$!
+      check_header "$1" "$2"
+      ;;
     *)
       cat <"$1" 2>/dev/null >"$data" &
       compressor=$!
@@ -177,6 +222,15 @@ store() {
   compute_digest "$1" "$2"
   wait "$compressor" || explain "$1" "$2"
   compressor=
+  case $stored in
+    *.zst.*)
+      [ -e "$whole" ] || explain "$1" "$2"
+      rm -f "$whole"
+      digest_of "$data"
+      [ "${#digest}" = 64 ] && printf '%s  %s\n' "$digest" "${stored##*/}" >>"$digest_file" ||
+        fail "$2: its digest could not be written (is the disk full?)"
+      ;;
+  esac
   sync "$data" "$digest_file" || fail "$2: $folder cannot be brought to the disk"
   check_claim
   if ln "$data" "$stored" 2>/dev/null; then
@@ -186,7 +240,7 @@ store() {
     data='' digest_file='' marker=''
   else
     [ -e "$stored" ] || fail "$2: $stored could not be made"
-    settle "$1" "$2"
+    settle "$1" "$2" || fail "$2: it was left without digests: it is archived again"
   fi
 }
 
@@ -195,7 +249,10 @@ explain() {
   compressor=
   bytes=$(wc -c <"$1")
   case $stored in
-    *.zst) [ "$bytes" = "$segment_bytes" ] || fail "$2: $1 has $bytes bytes, not $segment_bytes" ;;
+    *.zst*) [ "$bytes" = "$segment_bytes" ] || fail "$2: $1 has $bytes bytes, not $segment_bytes" ;;
+  esac
+  case $stored in
+    *.zst.*) printf x | encrypt >/dev/null || fail "$2: it could not be encrypted" ;;
   esac
   fail "$2: it could not be written into $folder (is the disk full?)"
 }
@@ -211,6 +268,7 @@ self_test() {
     fail "$(id) may not write into $archive"
   zstd --compress "-$level" --quiet --stdout <"$data" >"$digest_file" || fail 'zstd does not run'
   zstd --decompress --quiet --stdout <"$digest_file" | cmp -s - "$data" || fail 'cmp does not run'
+  encrypt <"$data" >/dev/null || fail "nothing can be encrypted for the recipients that are set"
   [ "$(od -A n -v -t u4 -N 4 "$data" | wc -c)" -gt 0 ] || fail 'od does not run'
   compute_digest "$data" self-test
   sync "$data" "$archive" || fail "$archive cannot be brought to the disk"
@@ -228,7 +286,10 @@ main() {
     ???????????????????????? | ????????????????????????.partial)
       digits=${2%.partial}
       folder=$archive/${digits%????????????????}
-      stored=$folder/$2.zst
+      stored=$folder/$2$suffix
+      for form in .zst .zst.age .zst.gpg; do
+        [ ! -e "$folder/$2$form" ] || stored=$folder/$2$form
+      done
       ;;
     ????????.history | ????????????????????????.????????.backup)
       digits=${2%.history}
@@ -245,11 +306,11 @@ main() {
   if shipped "$1" "$2"; then
     return
   elif [ -e "$stored" ]; then
-    case $stored in *.zst) check_header "$1" "$2" ;; esac
-    settle "$1" "$2"
-  else
-    store "$1" "$2"
+    case $stored in *.zst*) check_header "$1" "$2" ;; esac
+    settle "$1" "$2" && return
+    stored=$folder/$2$suffix
   fi
+  store "$1" "$2"
 }
 
 main "$@"

@@ -4,21 +4,27 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '../core/errors.ts';
-import { segmentBytesDefault } from '../core/lsn.ts';
+import { type Lsn, parseLsn, segmentBytesDefault, segmentBytesOf } from '../core/lsn.ts';
 import { decodeComponent, encodeComponent } from '../core/names.ts';
-import { parseSums } from '../core/sums.ts';
 import { parseHistory } from '../core/timeline.ts';
 import { claimName, parseClaim, type WalClaim } from '../core/wal_claim.ts';
+import { parseDigests, type WalDigests } from '../core/wal_digest.ts';
 import { parseSegmentHeader, segmentHeaderBytes } from '../core/wal_header.ts';
+import { parseIndex } from '../core/wal_index.ts';
 import {
   type ArchivedHistory,
   type ArchiveListing,
   archivedPath,
   digestSuffix,
+  indexSuffix,
+  isSegmentFile,
   isTimelineFolder,
   pathBeside,
+  type SegmentSuffix,
   segmentSuffix,
+  segmentSuffixes,
   sortArchive,
+  suffixOf,
 } from '../core/wal_listing.ts';
 import { createZstdReader } from '../pipeline/compress.ts';
 import type { Storage, StoredObject } from '../storage/storage.ts';
@@ -62,6 +68,12 @@ export interface WalArchive {
    */
   readonly streamed: ReadonlyMap<string, string>;
   /**
+   * Where the plain bytes of segments of the archive still lie on this machine, by their names:
+   * absolute paths of files that are used again one day. Of an encrypted one nothing else can be
+   * read without a key.
+   */
+  readonly plain: ReadonlyMap<string, string>;
+  /**
    * What lies in it, by one listing of each timeline's folder; an archive that is not there has
    * nothing in it.
    *
@@ -69,14 +81,21 @@ export interface WalArchive {
    */
   list(): Promise<ArchiveListing>;
   /**
-   * The plain bytes of a file. The stream fails with DAMAGED where they cannot be decompressed;
-   * they are not compared with their digest.
+   * The plain bytes of a file that is not encrypted. The stream fails with DAMAGED where they
+   * cannot be decompressed; they are not compared with their digest.
    *
    * @throws HoldfastError USAGE when no file of the WAL is called so, BACKUP_NOT_FOUND
    */
   read(name: string): Promise<Readable>;
-  /** The stored form of a file, or `null` when it is not there. @throws HoldfastError USAGE */
+  /**
+   * The stored form of a file, however it is encrypted ({@link storedSuffix}); `null` when it is
+   * not there.
+   *
+   * @throws HoldfastError USAGE
+   */
   stat(name: string): Promise<StoredObject | null>;
+  /** Both digests as they were written down, as {@link WalArchive.digest} does it. */
+  digests(name: string): Promise<WalDigests | null>;
   /**
    * The SHA-256 of the plain bytes as it was written down, `null` where it was not.
    *
@@ -91,13 +110,20 @@ export interface WalArchive {
  * Opens the WAL archive of a cluster, whether or not it is there.
  *
  * @param streamed what lies in the folder of its stream; nothing unless told
+ * @param plain plain bytes of what is in the archive; none unless told
  */
 export function openWalArchive(
   storage: Storage,
   cluster: string,
   streamed: ReadonlyMap<string, string> = new Map(),
+  plain: ReadonlyMap<string, string> = new Map(),
 ): WalArchive {
-  return new StoredWalArchive(storage, cluster, streamed);
+  return new StoredWalArchive(storage, cluster, streamed, plain);
+}
+
+/** How a stored segment is compressed and encrypted; `null` for what is no segment. */
+export function storedSuffix({ key }: Pick<StoredObject, 'key'>): SegmentSuffix | null {
+  return suffixOf(key.slice(key.lastIndexOf('/') + 1));
 }
 
 /** The path of a file within an archive. @throws HoldfastError USAGE */
@@ -121,6 +147,22 @@ async function* decompress(stored: Readable, name: string): AsyncGenerator<Buffe
   }
 }
 
+/** The name of a base backup's mark in the archive. */
+const backupMark = /^[0-9A-F]{24}\.[0-9A-F]{8}\.backup$/;
+
+/** Errors that are about one file. @throws any other */
+function ofTheFile(error: unknown): null {
+  const isOfTheFile =
+    error instanceof HoldfastError && ['DAMAGED', 'BACKUP_NOT_FOUND'].includes(error.code);
+  if (isOfTheFile) return null;
+  throw error;
+}
+
+/** The size of segments, by one of them and a position in it or at its end. */
+function derived(name: string, lsn: Lsn | null): number | null {
+  return lsn === null ? null : segmentBytesOf(name, lsn);
+}
+
 /** The first bytes of a stream, fewer where it has no more. */
 async function readBegin(body: Readable, bytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
@@ -138,11 +180,20 @@ class StoredWalArchive implements WalArchive {
   readonly storage: Storage;
   readonly folder: string;
   readonly streamed: ReadonlyMap<string, string>;
+  readonly plain: ReadonlyMap<string, string>;
   #segmentBytes: number | null = null;
+  /** How segments are stored, as far as a listing has told; a hint: they may be gone. */
+  readonly #suffixes = new Map<string, SegmentSuffix>();
 
-  constructor(storage: Storage, cluster: string, streamed: ReadonlyMap<string, string>) {
+  constructor(
+    storage: Storage,
+    cluster: string,
+    streamed: ReadonlyMap<string, string>,
+    plain: ReadonlyMap<string, string>,
+  ) {
     this.storage = storage;
     this.streamed = streamed;
+    this.plain = plain;
     this.cluster = cluster;
     this.folder = walFolder(cluster);
   }
@@ -154,26 +205,50 @@ class StoredWalArchive implements WalArchive {
     for (const folder of folders) {
       timelines.set(folder, await this.storage.children(`${this.folder}/${folder}`));
     }
-    const listing = sortArchive({ top, timelines }, await this.#findSegmentBytes(timelines));
+    const segmentBytes = await this.#findSegmentBytes(top, timelines);
+    const listing = sortArchive({ top, timelines }, segmentBytes);
+    this.#suffixes.clear();
+    for (const { name, suffix } of listing.segments) this.#suffixes.set(name, suffix);
     const histories = await mapBounded(listing.histories, readsMax, (each) => this.#history(each));
     return { ...listing, histories };
   }
 
   /** What the first segment with a header says; a cluster has one size for all. */
-  async #findSegmentBytes(timelines: ReadonlyMap<string, readonly string[]>): Promise<number> {
+  async #findSegmentBytes(
+    top: readonly string[],
+    timelines: ReadonlyMap<string, readonly string[]>,
+  ): Promise<number> {
     if (this.#segmentBytes !== null) return this.#segmentBytes;
-    let asked = 0;
-    for (const names of timelines.values()) {
-      for (const file of names) {
-        const name = file.slice(0, -segmentSuffix.length);
-        if (!file.endsWith(segmentSuffix) || archivedPath(name) === null) continue;
-        this.#segmentBytes = await this.#readSegmentBytes(name);
-        asked += 1;
-        if (this.#segmentBytes !== null) return this.#segmentBytes;
-        if (asked === headersMax) return segmentBytesDefault;
-      }
+    const names = [...timelines.values()].flat();
+    const plain = names.filter((file) => suffixOf(file) === segmentSuffix).slice(0, headersMax);
+    for (const file of plain) {
+      this.#segmentBytes = await this.#readSegmentBytes(file.slice(0, -segmentSuffix.length));
+      if (this.#segmentBytes !== null) return this.#segmentBytes;
+    }
+    // Of encrypted ones nobody reads the header: what lies beside them tells positions and names.
+    const indexes = names.filter((file) => file.endsWith(indexSuffix)).slice(0, headersMax);
+    const marks = top.filter((file) => backupMark.test(file)).slice(0, headersMax);
+    for (const file of [...indexes, ...marks]) {
+      this.#segmentBytes = await this.#deriveSegmentBytes(file);
+      if (this.#segmentBytes !== null) return this.#segmentBytes;
     }
     return segmentBytesDefault;
+  }
+
+  /** @param file an index, or the mark of a base backup, by its name */
+  async #deriveSegmentBytes(file: string): Promise<number | null> {
+    const name = file.slice(0, 24);
+    try {
+      if (!file.endsWith(indexSuffix)) {
+        const text = (await this.#readDocument(file)).toString('utf8');
+        const [, start = ''] = /^START WAL LOCATION: (\S+)/m.exec(text) ?? [];
+        return derived(name, parseLsn(start));
+      }
+      const index = parseIndex(await this.#readDocument(`${name.slice(0, 8)}/${file}`));
+      return derived(name, parseLsn(index.first_commit?.end_lsn ?? index.end_lsn ?? ''));
+    } catch (error) {
+      return ofTheFile(error);
+    }
   }
 
   /** @returns `null` for a segment that has no header, or is gone */
@@ -182,10 +257,7 @@ class StoredWalArchive implements WalArchive {
       const begin = await readBegin(await this.read(name), segmentHeaderBytes);
       return parseSegmentHeader(begin).segmentBytes;
     } catch (error) {
-      const isOfTheFile =
-        error instanceof HoldfastError && ['DAMAGED', 'BACKUP_NOT_FOUND'].includes(error.code);
-      if (isOfTheFile) return null;
-      throw error;
+      return ofTheFile(error);
     }
   }
 
@@ -215,17 +287,33 @@ class StoredWalArchive implements WalArchive {
     return Readable.from(decompress(stored, name), { objectMode: false });
   }
 
-  stat(name: string): Promise<StoredObject | null> {
-    return this.storage.stat(`${this.folder}/${requirePath(name)}`);
+  async stat(name: string): Promise<StoredObject | null> {
+    const path = requirePath(name);
+    if (!isSegmentFile(name)) return this.storage.stat(`${this.folder}/${path}`);
+    const hint = this.#suffixes.get(name);
+    const forms = segmentSuffixes.toSorted((a, b) => Number(b === hint) - Number(a === hint));
+    for (const suffix of forms) {
+      const found = await this.storage.stat(`${this.folder}/${archivedPath(name, suffix)}`);
+      if (found !== null) return found;
+    }
+    return null;
   }
 
-  async digest(name: string): Promise<string | null> {
+  async digests(name: string): Promise<WalDigests | null> {
     requirePath(name);
     const path = pathBeside(name, digestSuffix);
     if ((await this.storage.stat(`${this.folder}/${path}`)) === null) return null;
-    const [sum, second] = parseSums((await this.#readDocument(path)).toString('utf8'));
-    if (sum?.name === name && second === undefined) return sum.sha256;
-    throw new HoldfastError('DAMAGED', `${path} of the WAL archive is no digest of ${name}`);
+    const text = (await this.#readDocument(path)).toString('utf8');
+    try {
+      return parseDigests(text, name);
+    } catch (cause) {
+      const message = `${path} of the WAL archive is no digest of ${name}`;
+      throw new HoldfastError('DAMAGED', message, { cause });
+    }
+  }
+
+  async digest(name: string): Promise<string | null> {
+    return (await this.digests(name))?.plain ?? null;
   }
 
   async claim(): Promise<WalClaim | null> {

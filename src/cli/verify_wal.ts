@@ -9,7 +9,7 @@ import type { RepositoryContext } from '../operations/context.ts';
 import type { CommandResult, Flags } from './command.ts';
 
 function tell({ log }: RepositoryContext, result: WalVerifyResult): void {
-  const { findings, segments, bytes, seconds, digestsWritten, foreign } = result;
+  const { findings, segments, bytes, seconds, digestsWritten, foreign, sealed } = result;
   const what = `the WAL of ${printable(result.cluster)}`;
   if (result.ok) {
     const read = `${formatCount(segments, 'segment')}, ${formatBytes(bytes)}`;
@@ -18,6 +18,10 @@ function tell({ log }: RepositoryContext, result: WalVerifyResult): void {
     log.warn(`${what} is DAMAGED`);
     for (const { file, check, message } of findings) log.warn(`  ${file}: ${check}: ${message}`);
   }
+  if (sealed > 0) {
+    const count = formatCount(sealed, 'encrypted segment');
+    log.step(`${what}: of ${count} only the stored bytes were compared: no key was given`);
+  }
   if (digestsWritten > 0) {
     log.step(`${what}: ${formatCount(digestsWritten, 'missing digest')} written`);
   }
@@ -25,8 +29,9 @@ function tell({ log }: RepositoryContext, result: WalVerifyResult): void {
 }
 
 function describe(result: WalVerifyResult): object {
-  const { cluster, ok, findings, segments, bytes, seconds, foreign } = result;
-  return { cluster, ok, findings, segments, bytes, duration_seconds: seconds, foreign };
+  const { cluster, ok, findings, segments, bytes, seconds, foreign, sealed } = result;
+  const told = { cluster, ok, findings, segments, bytes, duration_seconds: seconds };
+  return { ...told, sealed_segments: sealed, foreign };
 }
 
 /**

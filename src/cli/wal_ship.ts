@@ -3,6 +3,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
+import { printable } from '../core/printable.ts';
 import { formatCount } from '../core/units.ts';
 import { defaultJobs } from '../core/wal_queue.ts';
 import { findShipCluster, type ShipRequest, shipWal } from '../operations/archiving/wal_ship.ts';
@@ -65,6 +66,11 @@ export async function walShipCommand(invocation: Invocation): Promise<CommandRes
       (failures.length === 0 ? '' : `; ${formatCount(failures.length, 'file')} could not be`),
     { stored, already },
   );
-  const status = once && failures.length > 0 ? exitStatus.failed : exitStatus.done;
+  for (const { store, carried } of result.stores) {
+    context.log.step(`carried ${formatCount(carried, 'file')} to ${printable(store)}`);
+  }
+  const lacks = result.stores.some(({ required, problem }) => required && problem !== null);
+  const failed = failures.length > 0 ? exitStatus.failed : lacks ? exitStatus.store : null;
+  const status = (once ? failed : null) ?? exitStatus.done;
   return { status, json: { exit_status: status, ...result } };
 }

@@ -94,3 +94,21 @@ export function parseSegmentName(name: string, segmentBytes: number): SegmentNam
   if (inLog >= perLog || timeline === 0) return null;
   return { timeline, number: BigInt(`0x${match[2]}`) * perLog + inLog };
 }
+
+/**
+ * The size of a server's segments, told by one of them and where something in it ends: a small
+ * number may mean several sizes, of which the default one is taken first.
+ *
+ * @param name of the segment
+ * @param end the position behind a byte in it
+ * @returns `null` where no size fits
+ */
+export function segmentBytesOf(name: string, end: Lsn): number | null {
+  const sizes = [segmentBytesDefault];
+  for (let size = segmentBytesMin; size <= segmentBytesMax; size *= 2) sizes.push(size);
+  const found = sizes.find((size) => {
+    const parsed = parseSegmentName(name, size);
+    return parsed !== null && parsed.number === previousSegmentNumber(end, size);
+  });
+  return found ?? null;
+}

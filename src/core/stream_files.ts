@@ -6,7 +6,12 @@
 
 import { segmentName } from './lsn.ts';
 import { parseWalFile } from './wal_files.ts';
-import type { ArchivedHistory, ArchivedSegment, ArchiveListing } from './wal_listing.ts';
+import {
+  type ArchivedHistory,
+  type ArchivedSegment,
+  type ArchiveListing,
+  segmentSuffix,
+} from './wal_listing.ts';
 
 /** A file of the WAL in the stream's folder. */
 export interface StreamFile {
@@ -131,7 +136,8 @@ export function withStream(listing: ArchiveListing, stream: StreamContent): List
       isPartial ? !complete.has(name.replace(/\.partial$/, '')) : !held.has(name),
     )
     .map(({ name, timeline, number, isPartial }): ArchivedSegment => {
-      return { name, timeline, number, isPartial, hasDigest: false, hasIndex: false };
+      const form = { suffix: segmentSuffix, hasDigest: false, hasIndex: false } as const;
+      return { name, timeline, number, isPartial, ...form };
     });
   const added = found.filter(({ name }) => !held.has(name));
   const known = new Set(listing.histories.map(({ timeline }) => timeline));

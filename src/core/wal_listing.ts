@@ -16,6 +16,8 @@ export interface ArchivedSegment {
   readonly number: bigint;
   /** The last, unfinished segment of a timeline that a promotion has ended. */
   readonly isPartial: boolean;
+  /** What its stored name ends in: how it is compressed and encrypted. */
+  readonly suffix: SegmentSuffix;
   /** Whether the digest of its plain bytes lies beside it; a killed run may have left none. */
   readonly hasDigest: boolean;
   /** Whether what it holds was indexed. */
@@ -62,8 +64,11 @@ export interface ArchiveNames {
   readonly timelines: ReadonlyMap<string, readonly string[]>;
 }
 
-/** What a stored segment's name ends in. */
+/** What a stored segment's name ends in where it is not encrypted. */
 export const segmentSuffix = '.zst';
+/** What a stored segment's name may end in: compressed, and perhaps encrypted after that. */
+export const segmentSuffixes = [segmentSuffix, '.zst.age', '.zst.gpg'] as const;
+export type SegmentSuffix = (typeof segmentSuffixes)[number];
 export const digestSuffix = '.sha256';
 export const indexSuffix = '.index.json';
 const partialSuffix = '.partial';
@@ -76,13 +81,27 @@ export function isTimelineFolder(name: string): boolean {
 const segmentPattern = /^[0-9A-F]{24}(\.partial)?$/;
 const documentPattern = /^([0-9A-F]{8}\.history|[0-9A-F]{24}\.[0-9A-F]{8}\.backup)$/;
 
+/** Whether PostgreSQL names a segment so, perhaps an unfinished one, whatever the segment size. */
+export function isSegmentFile(name: string): boolean {
+  return segmentPattern.test(name);
+}
+
 /**
  * The path within the archive of a file that PostgreSQL calls so, whatever its segment size;
  * `null` for a name that no file of the WAL has.
+ *
+ * @param suffix how a segment is stored; compressed unless told. Histories have none
  */
-export function archivedPath(name: string): string | null {
-  if (segmentPattern.test(name)) return `${name.slice(0, 8)}/${name}${segmentSuffix}`;
+export function archivedPath(name: string, suffix: SegmentSuffix = segmentSuffix): string | null {
+  if (segmentPattern.test(name)) return `${name.slice(0, 8)}/${name}${suffix}`;
   return documentPattern.test(name) ? name : null;
+}
+
+/** How a stored segment of this file name is stored; `null` where it is no segment's. */
+export function suffixOf(fileName: string): SegmentSuffix | null {
+  const suffix = segmentSuffixes.findLast((each) => fileName.endsWith(each)) ?? null;
+  if (suffix === null) return null;
+  return segmentPattern.test(fileName.slice(0, -suffix.length)) ? suffix : null;
 }
 
 /**
@@ -102,6 +121,12 @@ interface Sorted {
   readonly foreign: string[];
 }
 
+const allSuffixes = [digestSuffix, indexSuffix, ...segmentSuffixes] as const;
+
+function isForm(suffix: string | undefined): suffix is SegmentSuffix {
+  return (segmentSuffixes as readonly (string | undefined)[]).includes(suffix);
+}
+
 /** Sorts what lies in the folder of one timeline. */
 function sortFolder(
   folder: string,
@@ -116,18 +141,24 @@ function sortFolder(
       into.unfinished.push(path);
       continue;
     }
-    const suffix = [segmentSuffix, digestSuffix, indexSuffix].find((end) => name.endsWith(end));
+    const suffix = allSuffixes.find((end) => name.endsWith(end));
     const whole = suffix === undefined ? '' : name.slice(0, -suffix.length);
+    const forms = segmentSuffixes.filter((form) => all.has(`${whole}${form}`));
     const isPartial = whole.endsWith(partialSuffix);
     const segment = isPartial ? whole.slice(0, -partialSuffix.length) : whole;
     const parsed = segment.startsWith(folder) ? parseSegmentName(segment, segmentBytes) : null;
     if (parsed === null) {
       into.foreign.push(path);
-    } else if (suffix === segmentSuffix) {
+    } else if (isForm(suffix)) {
+      // Of one that lies there twice the second form belongs to nothing.
+      if (suffix !== forms[0]) {
+        into.foreign.push(path);
+        continue;
+      }
       const hasDigest = all.has(`${whole}${digestSuffix}`);
       const hasIndex = all.has(`${whole}${indexSuffix}`);
-      into.segments.push({ name: whole, ...parsed, isPartial, hasDigest, hasIndex });
-    } else if (!all.has(`${whole}${segmentSuffix}`)) {
+      into.segments.push({ name: whole, ...parsed, isPartial, suffix, hasDigest, hasIndex });
+    } else if (forms.length === 0) {
       into.strays.push(path);
     }
   }

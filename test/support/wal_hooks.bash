@@ -25,7 +25,7 @@ make_places() {
 }
 
 # json TEXT: as one JSON string
-json() { "$node" --print 'JSON.stringify(process.argv[1])' "$1"; }
+json() { "$node" --print 'JSON.stringify(process.argv[1])' -- "$1"; }
 
 # claim_line [HOST [DATA_DIRECTORY [ID]]]
 # shellcheck disable=SC2120 # each of them has its default
@@ -35,12 +35,12 @@ claim_line() {
     "${3:-k3f9}"
 }
 
-# render_push FILE [SEGMENT_BYTES [CLAIM]]
+# render_push FILE [SEGMENT_BYTES [CLAIM [MORE_JSON]]]
 # shellcheck disable=SC2119
 render_push() {
   "$node" "$checkout/test/support/render_wal_hook.ts" push "{ \"archive\": $(json "$archive"), \"markers\": $(json "$markers"),
     \"claim\": ${3:-$(claim_line)}, \"segmentBytes\": ${2:-$megabyte}, \"compressionLevel\": 1,
-    \"path\": $(json "$PATH") }" >"$1"
+    \"path\": $(json "$PATH") ${4:-} }" >"$1"
 }
 
 # render_fetch FILE [SEGMENT_BYTES [MORE_JSON]]

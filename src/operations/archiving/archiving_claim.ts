@@ -17,6 +17,7 @@ import { runOnServer, wordsFromServer } from '../../postgres/archiving.ts';
 import { makeFolders, replaceFile, writeNewFile } from '../../process/durable.ts';
 import type { RepositoryContext } from '../context.ts';
 import type { ArchivingServer } from './archiving_server.ts';
+import { walEncryption } from './wal_encryption.ts';
 import { hookFile, hookPath, renderWalFetch, renderWalPush, writeHook } from './wal_hooks.ts';
 import { markersFolder } from './wal_markers.ts';
 
@@ -70,6 +71,7 @@ export async function proveHook(
       segmentBytes: facts.wal_segment_bytes,
       compressionLevel: context.config.settings.wal_compression_level,
       path: await hookPath(context.environment),
+      encryption: await walEncryption(context),
     }),
   );
   const command = `${shellQuote(candidate)} --self-test ${token}`;
@@ -109,7 +111,7 @@ export async function foreignClaim(
   { cluster, facts }: ArchivingServer,
   place: Place,
 ): Promise<WalClaim | null> {
-  const found = await openWalArchive(context.repository.storage, cluster).claim();
+  const found = await openWalArchive(context.repository.local, cluster).claim();
   if (found === null || isClaimOf(found, place)) return null;
   if (found.system_identifier !== facts.system_identifier) {
     throw new HoldfastError(
@@ -147,7 +149,7 @@ export async function claimArchive(
 ): Promise<Claimed> {
   const { archive, cluster, facts, hook } = server;
   const { repository, config, environment } = context;
-  const found = await openWalArchive(repository.storage, cluster).claim();
+  const found = await openWalArchive(repository.local, cluster).claim();
   const isNew = found === null || !isClaimOf(found, place);
   const claim = isNew
     ? {
@@ -156,28 +158,64 @@ export async function claimArchive(
         claim_id: Buffer.from(context.randomBytes(8)).toString('hex'),
       }
     : found;
-  const path = await hookPath(environment);
-  const segmentBytes = facts.wal_segment_bytes;
-  const compressionLevel = config.settings.wal_compression_level;
   const file = join(archive, claimName);
   const line = Buffer.from(`${formatClaim(claim)}\n`, 'utf8');
   // Of two servers that claim a new archive at once, one fails here.
   if (found === null) await writeNewFile(file, line);
-  const markers = markersFolder(repository.stateDir, cluster);
-  await writeHook(
-    hook,
-    renderWalPush({ archive, markers, claim, segmentBytes, compressionLevel, path }),
-  );
+  await writeHook(hook, await renderPush(context, server, claim));
   await writeHook(
     hookFile(repository.root, cluster, 'wal_fetch'),
     renderWalFetch({
       archive,
       systemIdentifier: facts.system_identifier,
-      segmentBytes,
-      path,
+      segmentBytes: facts.wal_segment_bytes,
+      path: await hookPath(environment),
       jobs: config.settings.threads,
     }),
   );
   if (found !== null && isNew) await replaceFile(file, line);
   return { claim, isNew };
+}
+
+/** The text of wal_push for a server and its claim, as the settings are now. */
+async function renderPush(
+  context: RepositoryContext,
+  { archive, cluster, facts }: ArchivingServer,
+  claim: WalClaim,
+): Promise<string> {
+  return renderWalPush({
+    archive,
+    markers: markersFolder(context.repository.stateDir, cluster),
+    claim,
+    segmentBytes: facts.wal_segment_bytes,
+    compressionLevel: context.config.settings.wal_compression_level,
+    path: await hookPath(context.environment),
+    encryption: await walEncryption(context),
+  });
+}
+
+/** What begins the line of wal_push that says how it stores segments. */
+const suffixLine = /^suffix=.*$/m;
+const encryptLine = /^encrypt\(\) .*$/m;
+
+/**
+ * Writes wal_push anew where it stores WAL for others than the settings say by now: whoever
+ * switches encryption on is not to find plain WAL.
+ *
+ * @returns whether it was
+ */
+export async function refreshHook(
+  context: RepositoryContext,
+  server: ArchivingServer,
+): Promise<boolean> {
+  const claim = await openWalArchive(context.repository.local, server.cluster).claim();
+  const present = await readFile(server.hook, 'utf8').catch(() => null);
+  if (claim === null || present === null) return false;
+  const text = await renderPush(context, server, claim);
+  const isSame = [suffixLine, encryptLine].every((line) => {
+    return line.exec(text)?.[0] === line.exec(present)?.[0];
+  });
+  if (isSame) return false;
+  await writeHook(server.hook, text);
+  return true;
 }

@@ -2,7 +2,7 @@
 
 import { access } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openWalArchive, walFolder } from '../../catalog/wal_archive.ts';
+import { openWalArchive, type WalArchive } from '../../catalog/wal_archive.ts';
 import {
   type ArchivingPlan,
   isArchiving,
@@ -31,6 +31,13 @@ import {
   rememberPrevious,
 } from './archiving_previous.ts';
 import type { ArchivingServer } from './archiving_server.ts';
+import {
+  claimedInStore,
+  foreignStoreClaim,
+  newestTimeline,
+  otherStores,
+  replaceStoreClaims,
+} from './store_claims.ts';
 
 /** How long the archiver may make no progress before it is asked what is wrong. */
 const arrivalSeconds = 60;
@@ -46,6 +53,8 @@ export interface InstallPlan extends ArchivingPlan {
   /** Who has the archive now and would lose it; `null`: nobody else. */
   readonly foreignClaim: WalClaim | null;
   readonly place: Pick<WalClaim, 'system_identifier' | 'host' | 'data_directory'>;
+  /** The archive is taken from whoever has it, in every store. */
+  readonly takeOver: boolean;
 }
 
 /** What came of it. */
@@ -100,8 +109,10 @@ export async function planInstall(
   const place = await proveHook(context, server);
   const claim = await foreignClaim(context, server, place);
   if (claim !== null && !takeOver) throw claimedError(claim);
+  const elsewhere = await foreignStoreClaim(context, server.cluster, place);
+  if (elsewhere !== null && !takeOver) throw claimedInStore(elsewhere.store, elsewhere.claim);
   if (takeOver) await refuseOlderTimeline(context, server, force);
-  return { ...plan, facts, place, foreignClaim: claim };
+  return { ...plan, facts, place, foreignClaim: claim ?? elsewhere?.claim ?? null, takeOver };
 }
 
 /** After a failover the new server is on the newest timeline; a clone of an older state is not. */
@@ -111,8 +122,11 @@ async function refuseOlderTimeline(
   force: boolean,
 ): Promise<void> {
   if (force) return;
-  const { histories } = await openWalArchive(context.repository.storage, cluster).list();
-  const newest = Math.max(1, ...histories.map(({ timeline }) => timeline));
+  const archives = [openWalArchive(context.repository.local, cluster)];
+  for (const store of otherStores(context)) {
+    archives.push(openWalArchive(await store.open(), cluster));
+  }
+  const newest = Math.max(...(await Promise.all(archives.map(newestTimeline))));
   if (newest <= facts.timeline) return;
   throw new HoldfastError(
     'ARCHIVE_CLAIMED',
@@ -134,6 +148,8 @@ export async function install(
 ): Promise<InstallResult> {
   const { client, command } = server;
   const { claim } = await claimArchive(context, server, plan.place);
+  const problems = plan.takeOver ? await replaceStoreClaims(context, server.cluster, claim) : [];
+  for (const problem of problems) context.log.warn(problem);
   if (plan.changes.length > 0) {
     await rememberPrevious(server, plan.facts, plan.changes);
     for (const { name, value } of plan.changes) await alterSystem(client, name, value);
@@ -158,6 +174,12 @@ async function explainFailure(server: ArchivingServer, file: string): Promise<st
   return words === '' ? null : words.trim().replaceAll('\n', '; ');
 }
 
+/** Whether one of them has a segment. */
+async function isInOne(archives: readonly WalArchive[], segment: string): Promise<boolean> {
+  for (const archive of archives) if ((await archive.stat(segment)) !== null) return true;
+  return false;
+}
+
 /**
  * Ends a segment and waits until it lies in the archive.
  *
@@ -172,9 +194,11 @@ export async function awaitArrival(
   let last = await readArchiver(client);
   const before = last;
   const segment = await switchSegment(client, 'holdfast setup_archiving');
-  const key = `${walFolder(cluster)}/${segment.slice(0, 8)}/${segment}.zst`;
+  // Where no backups are kept here, it may have gone on to the first store already.
+  const { local, storage } = context.repository;
+  const archives = [...new Set([local, storage])].map((each) => openWalArchive(each, cluster));
   let sinceSeconds = context.stopwatch();
-  while ((await context.repository.storage.stat(key)) === null) {
+  while (!(await isInOne(archives, segment))) {
     const now = await readArchiver(client);
     if (now.archivedCount !== last.archivedCount) sinceSeconds = context.stopwatch();
     last = now;
@@ -224,7 +248,7 @@ export async function readStatus(
   const facts = await readArchivingSettings(client);
   const plan = planArchiving(facts, command);
   const archiver = await readArchiver(client);
-  const claim = await openWalArchive(context.repository.storage, cluster).claim();
+  const claim = await openWalArchive(context.repository.local, cluster).claim();
   const isActive = isArchiving(facts, command);
   const { lastFailed, lastFailedAt, lastArchivedAt } = archiver;
   const hasFailed = lastFailedAt !== null && lastFailedAt > (lastArchivedAt ?? new Date(0));

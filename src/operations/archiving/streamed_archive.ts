@@ -3,12 +3,18 @@
  * use is both (REPOSITORY.md, "The WAL archive").
  */
 
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readStream, streamFolder } from '../../catalog/stream_folder.ts';
 import { openWalArchive, type WalArchive } from '../../catalog/wal_archive.ts';
 import { type ListingWithStream, withStream } from '../../core/stream_files.ts';
 import { endOfIndex } from '../../core/wal_index.ts';
-import type { ArchivedSegment, ArchiveListing } from '../../core/wal_listing.ts';
+import {
+  type ArchivedSegment,
+  type ArchiveListing,
+  archivedPath,
+  segmentSuffix,
+} from '../../core/wal_listing.ts';
 import type { RunSegment } from '../../core/wal_ranges.ts';
 import type { RepositoryContext } from '../context.ts';
 import { indexSegments } from './wal_index.ts';
@@ -60,8 +66,12 @@ export async function openStreamedArchive(
   const folder = streamFolder(root, cluster);
   // The stream first: what moves goes from there into the archive.
   const stream = await readStream(folder);
-  const plain = openWalArchive(storage, cluster);
-  const archived = await plain.list();
+  const listed = openWalArchive(storage, cluster);
+  const archived = await listed.list();
+  const stillHere = await plainSegments(context, cluster, archived);
+  const nothing = new Map<string, string>();
+  const plain =
+    stillHere.size === 0 ? listed : openWalArchive(storage, cluster, nothing, stillHere);
   if (stream.segments.length === 0 && stream.histories.length === 0) {
     return { archive: plain, listing: archived };
   }
@@ -71,10 +81,34 @@ export async function openStreamedArchive(
   const pathsOf = (names: Iterable<string>) =>
     new Map([...names].map((name) => [name, join(folder, name)]));
   const contested = merged.contested.map(({ name }) => name);
-  const all = openWalArchive(storage, cluster, pathsOf([...merged.streamed, ...contested]));
+  const paths = pathsOf([...merged.streamed, ...contested]);
+  const all = openWalArchive(storage, cluster, paths, stillHere);
   const longer = await longerInStream(context, merged, { plain, streamed: all });
   const streamed = pathsOf([...merged.streamed, ...longer]);
-  return { archive: openWalArchive(storage, cluster, streamed), listing: merged.listing };
+  const archive = openWalArchive(storage, cluster, streamed, stillHere);
+  return { archive, listing: merged.listing };
+}
+
+/**
+ * Where the plain bytes of encrypted segments still lie on this machine: in the server's own folder,
+ * until it uses the files again. Nothing else can be read of them without a key.
+ */
+export async function plainSegments(
+  { repository, host }: RepositoryContext,
+  cluster: string,
+  { segments }: Pick<ArchiveListing, 'segments'>,
+): Promise<ReadonlyMap<string, string>> {
+  const sealed = segments.filter(({ suffix, isPartial }) => suffix !== segmentSuffix && !isPartial);
+  if (sealed.length === 0) return new Map();
+  const claim = await openWalArchive(repository.local, cluster)
+    .claim()
+    .catch(() => null);
+  if (claim === null || claim.host !== host) return new Map();
+  const folder = join(claim.data_directory, 'pg_wal');
+  const here = new Set(await readdir(folder).catch((): string[] => []));
+  return new Map(
+    sealed.flatMap(({ name }) => (here.has(name) ? [[name, join(folder, name)] as const] : [])),
+  );
 }
 
 /**
@@ -88,5 +122,6 @@ export function unfinishedFile(
   const last = segments.at(-1);
   if (last === undefined || !last.name.endsWith('.partial')) return null;
   if (archive.streamed.has(last.name)) return `stream/${last.name}`;
-  return `wal/${last.name.slice(0, 8)}/${last.name}.zst`;
+  // An encrypted one is brought beside the data directory, decrypted.
+  return `wal/${archivedPath(last.name)}`;
 }

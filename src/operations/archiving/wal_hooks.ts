@@ -8,9 +8,11 @@ import { HoldfastError } from '../../core/errors.ts';
 import { encodeComponent } from '../../core/names.ts';
 import { shellQuote } from '../../core/quote.ts';
 import { formatClaim, type WalClaim } from '../../core/wal_claim.ts';
+import { segmentSuffix } from '../../core/wal_listing.ts';
 import { makeFolders, replaceFile } from '../../process/durable.ts';
 import { findProgram } from '../../process/find_program.ts';
 import { readTemplate, type TemplateName } from '../template.ts';
+import type { WalEncryption } from './wal_encryption.ts';
 
 /** What is written into a wal_push. */
 export interface WalPushFacts {
@@ -26,6 +28,10 @@ export interface WalPushFacts {
   readonly compressionLevel: number;
   /** The folders of the programs that it calls, as PATH has them: {@link hookPath}. */
   readonly path: string;
+  /** How segments are encrypted; not at all unless told. */
+  readonly encryption?: WalEncryption | null;
+  /** How often, a tenth of a second apart, it waits for digests that somebody writes; 300 times. */
+  readonly digestTries?: number;
 }
 
 /** What is written into a wal_fetch. */
@@ -55,6 +61,7 @@ export type HookName = 'wal_push' | 'wal_fetch';
 /** A hook is run by the server, and is for the repository's owner alone. */
 const hookMode = 0o700;
 const attemptsDefault = 5;
+const digestTriesDefault = 300;
 /** What is unpacked ahead takes room beside the WAL of the server that recovers. */
 const aheadBytesMax = 256 * 1024 * 1024;
 const aheadMax = 8;
@@ -62,6 +69,8 @@ const aheadMax = 8;
 /** The programs that the hooks call. */
 const programs = [
   'zstd',
+  'age',
+  'gpg',
   'openssl',
   'od',
   'cmp',
@@ -83,18 +92,23 @@ function halves(systemIdentifier: string): [low: string, high: string] {
   return [String(number & 0xffff_ffffn), String(number >> 32n)];
 }
 
-/** Puts one word of the shell in the place of each placeholder. */
-function fill(template: TemplateName, values: Readonly<Record<string, string | number>>): string {
+/** Puts one word of the shell, or all words of a command, in the place of each placeholder. */
+function fill(
+  template: TemplateName,
+  values: Readonly<Record<string, string | number | readonly string[]>>,
+): string {
   return readTemplate(template).replaceAll(/@([A-Z_]+)@/g, (placeholder, name: string) => {
     const value = values[name];
     if (value === undefined) throw new HoldfastError('UNEXPECTED', `no value for ${placeholder}`);
-    return shellQuote(String(value));
+    const words = typeof value === 'object' ? value : [String(value)];
+    return words.map(shellQuote).join(' ');
   });
 }
 
 /** The text of wal_push for one server. */
 export function renderWalPush(facts: WalPushFacts): string {
   const { archive, markers, claim, segmentBytes, compressionLevel, path } = facts;
+  const { encryption = null, digestTries = digestTriesDefault } = facts;
   const [low, high] = halves(claim.system_identifier);
   return fill('wal_push.sh', {
     ARCHIVE: archive,
@@ -106,6 +120,9 @@ export function renderWalPush(facts: WalPushFacts): string {
     SYSTEM_LOW: low,
     SYSTEM_HIGH: high,
     LEVEL: compressionLevel,
+    SUFFIX: encryption?.suffix ?? segmentSuffix,
+    ENCRYPT: encryption?.command ?? ['cat'],
+    DIGEST_TRIES: digestTries,
     PATH: path,
   });
 }

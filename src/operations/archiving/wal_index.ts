@@ -116,6 +116,11 @@ class Batch {
     try {
       const reading = await readSegment(this.#context, { archive, segment, expected, file });
       const [finding] = reading.findings;
+      if (finding === undefined && reading.isSealed) {
+        throw new HoldfastError('WRONG_KEY', `${segment.name} is encrypted, and no key was given`, {
+          hint: 'With the private key its records can be read: --identity FILE.',
+        });
+      }
       if (finding !== undefined || reading.header === null) {
         throw new HoldfastError('DAMAGED', `${segment.name} ${finding?.message ?? ''}`);
       }
@@ -250,10 +255,11 @@ class Batch {
   }
 }
 
+/** What keeps one segment from being read. */
+const problemCodes = new Set<string>(['DAMAGED', 'BACKUP_NOT_FOUND', 'WRONG_KEY']);
+
 function toProblem(error: unknown): HoldfastError {
-  if (error instanceof HoldfastError && ['DAMAGED', 'BACKUP_NOT_FOUND'].includes(error.code)) {
-    return error;
-  }
+  if (error instanceof HoldfastError && problemCodes.has(error.code)) return error;
   throw error;
 }
 

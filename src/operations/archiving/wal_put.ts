@@ -7,18 +7,27 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import type { WalArchive } from '../../catalog/wal_archive.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { storedSuffix, type WalArchive } from '../../catalog/wal_archive.ts';
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import { parseSegmentName } from '../../core/lsn.ts';
 import { printable } from '../../core/printable.ts';
-import { formatSums, sha256Of } from '../../core/sums.ts';
+import { sha256Of } from '../../core/sums.ts';
 import { claimName, describeClaim, formatClaim, type WalClaim } from '../../core/wal_claim.ts';
+import { formatDigests, type WalDigests } from '../../core/wal_digest.ts';
 import { parseSegmentHeader, segmentHeaderBytes } from '../../core/wal_header.ts';
-import { archivedPath, digestSuffix, pathBeside, segmentSuffix } from '../../core/wal_listing.ts';
+import {
+  archivedPath,
+  digestSuffix,
+  isSegmentFile,
+  pathBeside,
+  segmentSuffix,
+} from '../../core/wal_listing.ts';
 import { type FileIdentity, fileIdentity, isSameFile } from '../../core/wal_marker.ts';
-import { findProgram } from '../../process/find_program.ts';
-import { childFailure, startChild } from '../../process/stream.ts';
+import type { StoredObject } from '../../storage/storage.ts';
 import type { Context } from '../context.ts';
+import { compressSegment } from './wal_compress.ts';
+import { type WalEncryption, walEncryption } from './wal_encryption.ts';
 import { compareHeader } from './wal_segment.ts';
 
 /** Which file, and into which archive. */
@@ -46,6 +55,9 @@ export interface WalPut {
   readonly sha256: string;
 }
 
+/** Whoever stores an encrypted segment writes its digests right after it. */
+const digestPolls = 300;
+const digestPollMs = 100;
 /** Read at once. */
 const pieceBytes = 1024 * 1024;
 /** History and backup files are a few lines. */
@@ -59,8 +71,10 @@ interface Source {
   readonly signal: AbortSignal;
   /** Before anything was read. */
   readonly identity: FileIdentity;
-  /** The key of the file in the archive. */
+  /** The key of the file in the archive, where it is not there yet. */
   readonly key: string;
+  /** How a segment is encrypted. */
+  readonly encryption: WalEncryption | null;
 }
 
 /** What was read of the claims of archives, by the identity of the object. */
@@ -138,65 +152,29 @@ async function requireUnchanged({ handle, identity, request }: Source): Promise<
   throw new HoldfastError('ARCHIVING_FAILED', `${request.name} changed while it was read`);
 }
 
-/** By the environment that it was looked for in: where zstd lies. */
-const foundZstd = new WeakMap<object, string>();
-
-/** @throws HoldfastError PROGRAM_MISSING */
-async function findZstd(environment: Context['environment']): Promise<string> {
-  const zstd = foundZstd.get(environment) ?? (await findProgram('zstd', environment));
-  if (zstd === null) {
-    throw new HoldfastError('PROGRAM_MISSING', 'zstd is not installed: WAL is compressed by it', {
-      hint: 'Install it, on Debian: apt-get install zstd.',
-    });
-  }
-  foundZstd.set(environment, zstd);
-  return zstd;
-}
-
-/**
- * The stored form of a segment; it ends only when all that has to be true before the commit is.
- * The program starts when it is first read from: Node throws away what a child prints and nobody
- * has begun to read when it ends.
- */
-async function* compress(
-  { context, handle, identity, signal }: Source,
-  beforeCommit: () => Promise<void>,
-): AsyncGenerator<Buffer> {
-  const { environment } = context;
-  const zstd = await findZstd(environment);
-  const level = context.config.settings.wal_compression_level;
-  const args = [
-    '--compress',
-    `-${level}`,
-    '--single-thread',
-    `--stream-size=${identity.bytes}`,
-    '--quiet',
-  ];
-  const child = startChild(zstd, [...args, '--stdout'], { environment, signal, input: handle });
-  try {
-    yield* child.stdout as AsyncIterable<Buffer>;
-    const exit = await child.exited;
-    if (exit.status !== 0) throw childFailure(child, exit);
-    await beforeCommit();
-  } finally {
-    await child.end();
-  }
-}
-
-/** Stores a segment. @returns the digest of its plain bytes; `null` when the name is taken */
-async function storeSegment(source: Source): Promise<string | null> {
-  const { request, key } = source;
+/** Stores a segment. @returns the digests of its bytes; `null` when the name is taken */
+async function storeSegment(source: Source): Promise<WalDigests | null> {
+  const { context, request, key, handle, identity, signal, encryption } = source;
   const digest = digestOf(source);
   // Whoever awaits it hears of its failure.
   digest.catch(() => undefined);
+  const stored = encryption === null ? null : createHash('sha256');
   try {
-    const body = compress(source, async () => {
-      await digest;
-      await requireUnchanged(source);
-      await requireClaim(request);
+    const body = compressSegment({
+      context,
+      input: handle,
+      bytes: identity.bytes,
+      encryption,
+      stored,
+      signal,
+      beforeEnd: async () => {
+        await digest;
+        await requireUnchanged(source);
+        await requireClaim(request);
+      },
     });
     await request.archive.storage.put(key, Readable.from(body, { objectMode: false }));
-    return await digest;
+    return { plain: await digest, stored: stored?.digest('hex') ?? null };
   } catch (error) {
     if (error instanceof HoldfastError && error.code === 'STORE_EXISTS') return null;
     throw error;
@@ -206,7 +184,7 @@ async function storeSegment(source: Source): Promise<string | null> {
 }
 
 /** The same for a history or backup file. */
-async function storeDocument(source: Source): Promise<string | null> {
+async function storeDocument(source: Source): Promise<WalDigests | null> {
   const { handle, request, key, identity } = source;
   if (identity.bytes > documentBytesMax) {
     throw new HoldfastError('DAMAGED', `${request.name} has ${identity.bytes} bytes`);
@@ -216,32 +194,49 @@ async function storeDocument(source: Source): Promise<string | null> {
   await requireClaim(request);
   try {
     await request.archive.storage.put(key, bytes);
-    return sha256Of(bytes);
+    return { plain: sha256Of(bytes), stored: null };
   } catch (error) {
     if (error instanceof HoldfastError && error.code === 'STORE_EXISTS') return null;
     throw error;
   }
 }
 
-/** The digest of the plain bytes that the archive holds under a name. */
-async function digestOfStored({ archive, name }: WalPutRequest): Promise<string> {
+function storedDamaged(name: string, found: StoredObject, why: string, cause?: unknown) {
+  return new HoldfastError('DAMAGED', `the archive holds ${name} damaged: ${why}`, {
+    hint: `Move ${found.key} away, and it is archived again.`,
+    cause,
+  });
+}
+
+/** The SHA-256 of all pieces. */
+async function sha256OfAll(pieces: AsyncIterable<Buffer>): Promise<string> {
   const hash = createHash('sha256');
-  try {
-    for await (const piece of await archive.read(name)) hash.update(piece);
-  } catch (error) {
-    if (!(error instanceof HoldfastError) || error.code !== 'DAMAGED') throw error;
-    throw new HoldfastError('DAMAGED', `the archive holds ${name} damaged: ${error.message}`, {
-      hint: `Move ${archivedPath(name)} of the archive away, and it is archived again.`,
-      cause: error,
-    });
-  }
+  for await (const piece of pieces) hash.update(piece);
   return hash.digest('hex');
 }
 
+/**
+ * The digest of the plain bytes that the archive holds under a name. What is encrypted nobody here
+ * can read: its digests tell.
+ */
+async function digestOfStored({ archive, name }: WalPutRequest, found: StoredObject) {
+  const isEncrypted = isSegmentFile(name) && storedSuffix(found) !== segmentSuffix;
+  try {
+    if (!isEncrypted) return await sha256OfAll(await archive.read(name));
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || error.code !== 'DAMAGED') throw error;
+    throw storedDamaged(name, found, error.message, error);
+  }
+  const digests = await archive.digests(name);
+  const stored = await sha256OfAll(await archive.storage.get(found.key));
+  if (digests?.stored === stored) return digests.plain;
+  throw storedDamaged(name, found, 'its stored bytes differ from their digest');
+}
+
 /** @returns the digest @throws HoldfastError STORE_EXISTS when other bytes lie under the name */
-async function requireSameContent(source: Source): Promise<string> {
+async function requireSameContent(source: Source, found: StoredObject): Promise<string> {
   const { request } = source;
-  const [own, stored] = [await digestOf(source), await digestOfStored(request)];
+  const [own, stored] = [await digestOf(source), await digestOfStored(request, found)];
   await requireUnchanged(source);
   if (own === stored) return own;
   throw new HoldfastError(
@@ -252,19 +247,43 @@ async function requireSameContent(source: Source): Promise<string> {
 }
 
 /**
+ * Whether somebody has written, or writes just now, the digests of an encrypted segment. Without
+ * them nobody knows what it is: it was left by a run that was killed before anybody was told that
+ * it is safe, and goes.
+ */
+async function isAcknowledged({ request, signal }: Source, found: StoredObject): Promise<boolean> {
+  const { archive, name } = request;
+  if (!isSegmentFile(name) || storedSuffix(found) === segmentSuffix) return true;
+  for (let poll = 0; poll < digestPolls; poll += 1) {
+    if ((await archive.digests(name)) !== null) return true;
+    await sleep(digestPollMs, undefined, { signal });
+  }
+  await archive.storage.remove(found.key);
+  return false;
+}
+
+/**
  * Keeps the digest beside its file, where a killed run has left none.
  *
  * @param isNew the file was stored just now: a digest of something else belongs to nothing
  */
-async function keepDigest({ request }: Source, sha256: string, isNew: boolean): Promise<void> {
+async function keepDigest(
+  { request, key: stored }: Source,
+  digests: WalDigests,
+  isNew: boolean,
+): Promise<void> {
   const { archive, name } = request;
   const key = `${archive.folder}/${pathBeside(name, digestSuffix)}`;
-  const line = Buffer.from(formatSums([{ name, sha256 }]), 'utf8');
-  const kept = await archive.digest(name).catch((error: unknown) => {
-    if (isNew && error instanceof HoldfastError && error.code === 'DAMAGED') return 'damaged';
+  const storedName = stored.slice(stored.lastIndexOf('/') + 1);
+  const line = Buffer.from(formatDigests(name, storedName, digests), 'utf8');
+  const kept = await archive.digests(name).catch((error: unknown) => {
+    if (isNew && error instanceof HoldfastError && error.code === 'DAMAGED')
+      return 'damaged' as const;
     throw error;
   });
-  if (kept === sha256) return;
+  const isSame = kept !== null && kept !== 'damaged' && kept.plain === digests.plain;
+  // Encrypted again, the same bytes are stored as others.
+  if (isSame && (!isNew || kept.stored === digests.stored)) return;
   if (kept !== null) {
     if (!isNew) throw new HoldfastError('DAMAGED', `${name} is not what its digest says`);
     await archive.storage.remove(key);
@@ -279,15 +298,25 @@ async function keepDigest({ request }: Source, sha256: string, isNew: boolean): 
 }
 
 async function putSource(source: Source): Promise<WalPut> {
-  const { request, identity, key } = source;
-  const isSegment = key.endsWith(segmentSuffix);
+  const { request, identity } = source;
+  const { archive, name } = request;
+  const isSegment = isSegmentFile(name);
   if (isSegment) await requireHeader(source);
-  const isThere = (await request.archive.stat(request.name)) !== null;
   const store = isSegment ? storeSegment : storeDocument;
-  const stored = isThere ? null : await store(source);
-  const sha256 = stored ?? (await requireSameContent(source));
-  await keepDigest(source, sha256, stored !== null);
-  return { outcome: stored === null ? 'already' : 'stored', identity, sha256 };
+  for (;;) {
+    const found = await archive.stat(name);
+    if (found !== null && (await isAcknowledged(source, found))) {
+      const plain = await requireSameContent(source, found);
+      if (storedSuffix(found) === null || storedSuffix(found) === segmentSuffix) {
+        await keepDigest(source, { plain, stored: null }, false);
+      }
+      return { outcome: 'already', identity, sha256: plain };
+    }
+    const stored = await store(source);
+    if (stored === null) continue;
+    await keepDigest(source, stored, true);
+    return { outcome: 'stored', identity, sha256: stored.plain };
+  }
 }
 
 /**
@@ -301,20 +330,20 @@ async function putSource(source: Source): Promise<WalPut> {
  */
 export async function putWalFile(context: Context, request: WalPutRequest): Promise<WalPut> {
   const { archive, name, path, signal = context.signal } = request;
-  const inArchive = archivedPath(name);
-  if (inArchive === null) {
+  if (archivedPath(name) === null) {
     throw new HoldfastError('USAGE', `${JSON.stringify(name)} is no name of a file of the WAL`);
   }
   signal.throwIfAborted();
   await requireClaim(request);
+  const encryption = isSegmentFile(name) ? await walEncryption(context) : null;
+  const key = `${archive.folder}/${archivedPath(name, encryption?.suffix)}`;
   const handle = await open(path, 'r').catch((cause: unknown) => {
     const { message } = toHoldfastError(cause, `reading ${printable(path)}`);
     throw new HoldfastError('ARCHIVING_FAILED', message, { cause });
   });
   try {
     const identity = fileIdentity(await handle.stat({ bigint: true }));
-    const key = `${archive.folder}/${inArchive}`;
-    return await putSource({ context, request, handle, signal, identity, key });
+    return await putSource({ context, request, handle, signal, identity, key, encryption });
   } finally {
     await handle.close();
   }

@@ -1,17 +1,19 @@
 /** Reads one segment of a WAL archive whole, and tells what is wrong with it. */
 
+import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { openStreamed } from '../../catalog/stream_folder.ts';
-import type { WalArchive } from '../../catalog/wal_archive.ts';
+import { storedSuffix, type WalArchive } from '../../catalog/wal_archive.ts';
 import { HoldfastError } from '../../core/errors.ts';
 import { formatLsn, segmentNumber, segmentStart } from '../../core/lsn.ts';
-import type { MeasuredBytes } from '../../core/manifest.ts';
+import type { FilterSpec, MeasuredBytes } from '../../core/manifest.ts';
+import type { WalDigests } from '../../core/wal_digest.ts';
 import {
   parseSegmentHeader,
   type SegmentHeader,
   segmentHeaderBytes,
 } from '../../core/wal_header.ts';
-import { archivedPath } from '../../core/wal_listing.ts';
+import { archivedPath, type SegmentSuffix } from '../../core/wal_listing.ts';
 import type { RunSegment, TimelineWay } from '../../core/wal_ranges.ts';
 import type { Observer } from '../../pipeline/measure.ts';
 import { type ReadBackInput, readBack } from '../../pipeline/read_back.ts';
@@ -51,6 +53,8 @@ export interface SegmentReading {
   /** `null` where it cannot be read. */
   readonly header: SegmentHeader | null;
   readonly plain: MeasuredBytes | null;
+  /** It is encrypted and there is no key for it here: only its stored bytes were compared. */
+  readonly isSealed: boolean;
   readonly storedBytes: number;
   readonly hasDigest: boolean;
 }
@@ -143,59 +147,103 @@ function compareSegment(
   }
 }
 
-/** The bytes of a segment, wherever it lies, and how they are compressed there. */
+/** The bytes of a segment, wherever it lies, and how they are compressed and encrypted there. */
 async function openSegment(
   archive: WalArchive,
   name: string,
-): Promise<Pick<ReadBackInput, 'body' | 'filters'>> {
-  const path = archive.streamed.get(name);
-  const body = path === undefined ? null : await openStreamed(path);
-  if (body !== null) return { body, filters: [] };
+): Promise<Pick<ReadBackInput, 'body' | 'filters'> & { readonly isPlain: boolean }> {
+  for (const paths of [archive.streamed, archive.plain]) {
+    const path = paths.get(name);
+    const body = path === undefined ? null : await openStreamed(path);
+    if (body !== null) return { body, filters: [], isPlain: true };
+  }
   // What has left the stream since is complete.
-  const moved = path === undefined ? name : name.replace(/\.partial$/, '');
-  const stored = await archive.storage.get(`${archive.folder}/${archivedPath(moved)}`);
-  return { body: stored, filters: [{ name: 'zstd', level: 1 }] };
+  const moved = archive.streamed.has(name) ? name.replace(/\.partial$/, '') : name;
+  const stored = await archive.stat(moved);
+  if (stored === null) {
+    throw new HoldfastError('BACKUP_NOT_FOUND', `${moved} is not in the WAL archive`);
+  }
+  const filters = walFilters(storedSuffix(stored));
+  return { body: await archive.storage.get(stored.key), filters, isPlain: false };
 }
 
 /**
- * Reads a segment: it can be decompressed, agrees with its digest, its name and its server.
+ * The filters of a segment that is stored so. For whom it is encrypted its own bytes tell, and how
+ * well it is compressed its decompression does not ask.
+ */
+export function walFilters(suffix: SegmentSuffix | null): FilterSpec[] {
+  if (suffix === null) return [];
+  const zstd: FilterSpec = { name: 'zstd', level: 1 };
+  if (suffix === '.zst') return [zstd];
+  return [zstd, { name: suffix === '.zst.age' ? 'age' : 'gpg', recipients: [] }];
+}
+
+/** Whether an error says that no key for it is at hand. */
+export function isKeyMissing(error: unknown): error is HoldfastError {
+  if (!(error instanceof HoldfastError)) return false;
+  if (error.code === 'WRONG_KEY') return true;
+  return error.code === 'USAGE' && error.details?.encryption !== undefined;
+}
+
+/** What can be known of a segment that nobody here can decrypt. */
+async function readSealed(
+  archive: WalArchive,
+  name: string,
+  digests: WalDigests | null,
+): Promise<Pick<SegmentReading, 'storedBytes'> & { readonly message: string | null }> {
+  const found = await archive.stat(name);
+  const hash = createHash('sha256');
+  let storedBytes = 0;
+  if (found !== null) {
+    for await (const piece of await archive.storage.get(found.key)) {
+      hash.update(piece);
+      storedBytes += piece.length;
+    }
+  }
+  const isSame = digests?.stored == null || digests.stored === hash.digest('hex');
+  return { storedBytes, message: isSame ? null : 'differs from its stored digest' };
+}
+
+/**
+ * Reads a segment: it can be decompressed, agrees with its digests, its name and its server. Of one
+ * that nobody here can decrypt the stored bytes are compared with their digest.
  *
  * @throws HoldfastError BACKUP_NOT_FOUND when it is gone; what the store throws
  */
 export async function readSegment(context: Context, input: SegmentInput): Promise<SegmentReading> {
   const { archive, segment, file } = input;
   const path = archivedPath(segment.name) ?? segment.name;
-  const reading = { findings: [], header: null, plain: null, storedBytes: 0, hasDigest: true };
+  const none = { header: null, plain: null, storedBytes: 0, hasDigest: true, isSealed: false };
   const damaged = (check: WalFinding['check'], message: string): SegmentReading => ({
-    ...reading,
+    ...none,
     findings: [{ file: path, check, message }],
   });
-  let digest: string | null;
+  let digests: WalDigests | null;
   const isStreamed = archive.streamed.has(segment.name);
   try {
     // One of the stream may still grow; what the archive keeps beside its own is of that one.
-    digest = isStreamed ? null : await archive.digest(segment.name);
+    digests = isStreamed ? null : await archive.digests(segment.name);
   } catch (error) {
     return damaged('digest', messageOfDamage(error));
   }
   const keeper = createHeadKeeper(segmentHeaderBytes);
+  const { isPlain, ...source } = await openSegment(archive, segment.name);
   try {
-    const { plain, stored } = await readBack({
-      ...(await openSegment(archive, segment.name)),
-      observers: [keeper],
-      file,
-      context: flowContext(context),
-    });
+    const reading = { ...source, observers: [keeper], file, context: flowContext(context) };
+    const { plain, stored } = await readBack(reading);
+    const digest = digests?.plain ?? null;
     const { problem, header } = compareSegment(input, plain, digest, keeper.head());
-    const findings = problem === null ? [] : damaged(...problem).findings;
-    return {
-      findings,
-      header,
-      plain,
-      storedBytes: stored.bytes,
-      hasDigest: digest !== null,
-    };
+    const isStoredSame = isPlain || digests?.stored == null || digests.stored === stored.sha256;
+    const found: typeof problem = isStoredSame
+      ? problem
+      : ['digest', 'differs from its stored digest'];
+    const findings = found === null ? [] : damaged(...found).findings;
+    const hasDigest = digests !== null;
+    return { findings, header, plain, isSealed: false, storedBytes: stored.bytes, hasDigest };
   } catch (error) {
-    return damaged('bytes', messageOfDamage(error));
+    if (!isKeyMissing(error)) return damaged('bytes', messageOfDamage(error));
+    const { message, storedBytes } = await readSealed(archive, segment.name, digests);
+    const { findings } = message === null ? { findings: [] } : damaged('digest', message);
+    return { ...none, findings, storedBytes, hasDigest: digests !== null, isSealed: true };
   }
 }

@@ -3,7 +3,7 @@
  * so that wal_push answers at once. Without it, or when it is killed at any moment, wal_push does
  * all by itself.
  *
- * What it has stored lies in the repository's own store; other stores take it from there.
+ * What it has stored lies in the archive of the hooks; from there it carries it to other stores.
  */
 
 import { join } from 'node:path';
@@ -16,6 +16,7 @@ import { describeClaim, formatClaim, type WalClaim } from '../../core/wal_claim.
 import { pauseAfterIndex } from '../../core/wal_queue.ts';
 import { type DataChild, startChild } from '../../process/stream.ts';
 import type { RepositoryContext } from '../context.ts';
+import { runBeside, type StoreCarry } from './wal_carry_crew.ts';
 import { markersFolder, openMarkers, type WalMarkers } from './wal_markers.ts';
 import { currentClaim } from './wal_put.ts';
 import { tidyArchive } from './wal_ship_index.ts';
@@ -43,6 +44,8 @@ export interface ShipResult extends Readonly<ShipCounts> {
   readonly cluster: string;
   /** Waiting still, and why. */
   readonly failures: readonly ShipFailure[];
+  /** The other stores, and what was carried to them. */
+  readonly stores: readonly StoreCarry[];
 }
 
 /** Looked ahead: the server takes them one by one. */
@@ -62,12 +65,12 @@ function isOurs(claim: WalClaim | null, { host }: RepositoryContext): claim is W
  * @throws HoldfastError ARCHIVE_CLAIMED when there is none, USAGE when there are several
  */
 export async function findShipCluster(context: RepositoryContext): Promise<string> {
-  const { storage } = context.repository;
+  const { local } = context.repository;
   const { cluster } = context.config.settings;
   if (cluster !== null) return cluster;
   const found: string[] = [];
-  for (const each of await walClusters(storage)) {
-    const claim = await openWalArchive(storage, each).claim();
+  for (const each of await walClusters(local)) {
+    const claim = await openWalArchive(local, each).claim();
     if (isOurs(claim, context)) found.push(each);
   }
   const [only, second] = found;
@@ -119,17 +122,20 @@ class Helper {
   }
 
   async run(): Promise<ShipResult> {
+    const { cluster } = this.#archive;
+    const { once } = this.#request;
+    let stores: readonly StoreCarry[];
     try {
       await tidyArchive(this.#context, this.#archive);
-      if (this.#request.once) await this.#runOnce();
-      else await this.#reside();
+      const work = () => (once ? this.#runOnce() : this.#reside());
+      stores = await runBeside(this.#context, cluster, once, work);
     } finally {
       await this.#queue?.settled();
       await this.#indexer?.end();
       this.#waker.close();
     }
     const failures = [...(this.#queue?.failures.values() ?? [])];
-    return { cluster: this.#archive.cluster, ...this.#counts, failures };
+    return { cluster, ...this.#counts, failures, stores };
   }
 
   #nowMs(): number {
@@ -205,8 +211,10 @@ class Helper {
     const look = await queue.look();
     if (stored !== this.#counts.stored || !look.isIdle) this.#mayIndex = true;
     this.#say('');
-    const untilIndex = look.isIdle ? this.#indexWhenIdle() : null;
-    if (!look.isIdle) this.#idleSinceMs = null;
+    // Of what is encrypted only the plain file tells, and the server uses that again soon.
+    const mayIndex = look.isIdle || this.#context.config.settings.encryption !== 'none';
+    const untilIndex = mayIndex ? this.#indexWhenIdle() : null;
+    if (!mayIndex) this.#idleSinceMs = null;
     return untilIndex === null ? look.pauseMs : Math.min(look.pauseMs, untilIndex);
   }
 
@@ -270,11 +278,11 @@ export async function shipWal(
   cluster: string,
   request: ShipRequest,
 ): Promise<ShipResult> {
-  const { storage, stateDir } = context.repository;
+  const { local, stateDir } = context.repository;
   const lock = join(stateDir, `wal_ship-${encodeComponent(cluster)}.lock`);
   return withFileLock(lock, { waitMs: 0 }, async () => {
     const markers = await openMarkers(markersFolder(stateDir, cluster), context);
-    const archive = openWalArchive(storage, cluster);
+    const archive = openWalArchive(local, cluster);
     return new Helper(context, request, archive, markers).run();
   });
 }

@@ -4,6 +4,7 @@ import { openWalArchive, type WalArchive } from '../../catalog/wal_archive.ts';
 import { segmentsOfRun, walTree } from '../../core/wal_ranges.ts';
 import { processExists } from '../../process/identity.ts';
 import type { RepositoryContext } from '../context.ts';
+import { plainSegments } from './streamed_archive.ts';
 import { indexSegments } from './wal_index.ts';
 
 /** What was done. */
@@ -19,7 +20,7 @@ export interface IndexResult {
 const stepSegments = 8;
 /** What nobody has written to for so long was left by a killed run. */
 const abandonedMs = 5 * 60_000;
-const hookTemporary = /^\..+\.(\d+)\.(?:data|sha256)\.tmp$/;
+const hookTemporary = /^\..+\.(\d+)\.(?:data|sha256|whole)\.tmp$/;
 
 /**
  * Indexes the segments that have no index: last commit, transaction ids, restore points. The newest
@@ -32,8 +33,10 @@ export async function indexArchive(
   context: RepositoryContext,
   cluster: string,
 ): Promise<IndexResult> {
-  const archive = openWalArchive(context.repository.storage, cluster);
-  const listing = await archive.list();
+  const { local } = context.repository;
+  const listing = await openWalArchive(local, cluster).list();
+  const plain = await plainSegments(context, cluster, listing);
+  const archive = openWalArchive(local, cluster, new Map(), plain);
   const missing = new Set(
     listing.segments.flatMap(({ name, isPartial, hasIndex }) =>
       isPartial || hasIndex ? [] : [name],
@@ -54,7 +57,9 @@ export async function indexArchive(
         const read = await indexSegments(context, { archive, run, from, to, segmentBytes });
         for (const { segment, problem } of read) {
           if (problem === null) indexed += 1;
-          else problems.push({ segment: segment.name, message: problem.message });
+          // What only a key opens by now is indexed by whoever has one.
+          else if (problem.code !== 'WRONG_KEY')
+            problems.push({ segment: segment.name, message: problem.message });
         }
         for (const { name } of run.slice(from, to)) missing.delete(name);
         to = from + 1;

@@ -79,6 +79,14 @@ async function readReady(dataDirectory: string): Promise<string[]> {
   }
 }
 
+/** The files that wait on a server of this machine; none of one that is elsewhere. */
+export function readWaiting(dataDirectory: string): Promise<string[]> {
+  return readReady(dataDirectory).catch((error: unknown) => {
+    if (error instanceof HoldfastError && error.code === 'ARCHIVING_FAILED') return [];
+    throw error;
+  });
+}
+
 /** Where the server says which files wait. */
 export function statusFolder(dataDirectory: string): string {
   return join(dataDirectory, 'pg_wal', 'archive_status');

@@ -48,6 +48,8 @@ export interface WalVerifyResult {
   readonly seconds: number;
   /** Segments that had no digest beside them, which a killed run leaves: it was written now. */
   readonly digestsWritten: number;
+  /** Segments that nobody here can decrypt: only their stored bytes were compared. */
+  readonly sealed: number;
   /** Paths of what somebody else has put there. */
   readonly foreign: readonly string[];
 }
@@ -57,6 +59,7 @@ class WalVerification {
   readonly findings: WalFinding[] = [];
   bytes = 0;
   digestsWritten = 0;
+  sealed = 0;
   readonly #context: RepositoryContext;
   readonly #archive: WalArchive;
   readonly #listing: ArchiveListing;
@@ -141,6 +144,7 @@ class WalVerification {
       this.findings.push(...reading.findings);
       this.bytes += reading.storedBytes;
       this.#options.onBytes(reading.storedBytes);
+      if (reading.isSealed) this.sealed += 1;
       if (reading.findings.length > 0 || reading.plain === null) return;
       // Without a claim the first good one tells whose they all are.
       systemIdentifier ??= reading.header?.systemIdentifier ?? null;
@@ -189,7 +193,8 @@ class WalVerification {
         const request = { archive: this.#archive, run, from, to: run.length, segmentBytes };
         for (const each of await indexSegments(this.#context, { ...request, anew: true })) {
           const { name } = each.segment;
-          if (each.problem === null || damaged.has(archivedPath(name) ?? name)) continue;
+          if (each.problem === null || each.problem.code === 'WRONG_KEY') continue;
+          if (damaged.has(archivedPath(name) ?? name)) continue;
           this.#add(name, 'records', each.problem.message);
         }
       }
@@ -236,7 +241,7 @@ async function verifyHeld(
   const tree = await treeWithLosses(context, archive, listing);
   const verification = new WalVerification(context, archive, listing, tree, options);
   await verification.run();
-  const { bytes, digestsWritten } = verification;
+  const { bytes, digestsWritten, sealed } = verification;
   const findings = verification.findings.toSorted((a, b) => (a.file < b.file ? -1 : 1));
   return {
     cluster,
@@ -246,6 +251,7 @@ async function verifyHeld(
     bytes,
     seconds: context.stopwatch() - begun,
     digestsWritten,
+    sealed,
     foreign: listing.foreign,
   };
 }

@@ -29,7 +29,7 @@ import {
   goingOfCluster,
   type PrunableBase,
   planCluster,
-  walKeys,
+  walKeysIn,
 } from './prune_cluster_plan.ts';
 
 /** A base backup that was removed. Bytes as it lay in the store. */
@@ -178,11 +178,12 @@ class ClusterPrune {
     const { storage } = repository;
     const archive = { folder: walFolder(this.#cluster) };
     const endSeconds = stopwatch() + heldSecondsMax;
+    const keysOf = walKeysIn(archive, plan.listing);
     let done = 0;
     for (const name of names) {
       if (stopwatch() > endSeconds) break;
       this.#stop();
-      for (const key of walKeys(archive, name)) await storage.remove(key);
+      for (const key of keysOf(name)) await storage.remove(key);
       this.freedBytes += plan.walBytes.get(name) ?? 0;
       done += 1;
     }

@@ -48,7 +48,8 @@ export interface ClusterPlan extends IncrementalPlan<PrunableBase>, FoundLitter 
 
 const readsMax = 8;
 /** The files of a base backup whose manifest does not tell them any more. */
-const knownFile = /^(?:(?:base|\d+)\.tar(?:\.zst|\.gz)?|backup_manifest|config_.*)$/;
+const knownFile =
+  /^(?:(?:base|\d+)\.tar(?:\.zst|\.gz)?(?:\.age|\.gpg)?|backup_manifest(?:\.age|\.gpg)?|config_.*)$/;
 
 /** What changes when anything is learnt about a base backup, or its manifest is another one. */
 export function baseFingerprint({ manifest, check }: BaseEntry): string {
@@ -77,12 +78,22 @@ async function inspect(storage: Storage, entry: BaseEntry): Promise<PrunableBase
   return { ...base, bytes, health: isWhole ? base.health : 'damaged' };
 }
 
-/** The keys of a file of the WAL and of what lies beside it; the file itself first. */
-export function walKeys(archive: Pick<WalArchive, 'folder'>, name: string): string[] {
-  const path = archivedPath(name);
-  if (path === null) return [];
-  const beside = [digestSuffix, indexSuffix].map((suffix) => pathBeside(name, suffix));
-  return [path, ...beside].map((each) => `${archive.folder}/${each}`);
+/**
+ * Tells the keys of a file of the WAL and of what lies beside it; the file itself first.
+ *
+ * @param listing tells how segments are stored
+ */
+export function walKeysIn(
+  archive: Pick<WalArchive, 'folder'>,
+  { segments }: Pick<ArchiveListing, 'segments'>,
+): (name: string) => string[] {
+  const suffixes = new Map(segments.map(({ name, suffix }) => [name, suffix]));
+  return (name) => {
+    const path = archivedPath(name, suffixes.get(name));
+    if (path === null) return [];
+    const beside = [digestSuffix, indexSuffix].map((suffix) => pathBeside(name, suffix));
+    return [path, ...beside].map((each) => `${archive.folder}/${each}`);
+  };
 }
 
 interface Measured {
@@ -96,9 +107,10 @@ async function measureArchive(archive: WalArchive, listing: ArchiveListing): Pro
   for await (const page of archive.storage.list(archive.folder)) {
     for (const { key, bytes, modifiedAt } of page) found.set(key, { bytes, modifiedAt });
   }
+  const keysOf = walKeysIn(archive, listing);
   const [times, sizes] = [new Map<string, Date>(), new Map<string, number>()];
   for (const { name } of [...listing.segments, ...listing.histories, ...listing.backups]) {
-    const keys = walKeys(archive, name);
+    const keys = keysOf(name);
     const time = found.get(keys[0] ?? '')?.modifiedAt;
     if (time !== undefined) times.set(name, time);
     const sum = keys.reduce((bytes, key) => bytes + (found.get(key)?.bytes ?? 0), 0);

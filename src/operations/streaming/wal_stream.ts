@@ -12,6 +12,7 @@ import { printable } from '../../core/printable.ts';
 import { slotWarnings } from '../../core/stream_slot.ts';
 import { describeReceiveFailure, isWalRemoved } from '../../postgres/receivewal.ts';
 import { readSlot } from '../../postgres/replication_slot.ts';
+import { runBeside } from '../archiving/wal_carry_crew.ts';
 import type { RepositoryContext } from '../context.ts';
 import { Carrier } from './wal_stream_carry.ts';
 import { endOrphan, type Receiver, startReceiver, streamLock } from './wal_stream_child.ts';
@@ -169,7 +170,7 @@ class StreamRun {
     this.slot = start.slot;
     for (const [place, text] of start.warnings.entries()) this.alarms.raise(`gap ${place}`, text);
     this.#carrier ??= new Carrier(context, {
-      archive: openWalArchive(context.repository.storage, this.#cluster),
+      archive: openWalArchive(context.repository.local, this.#cluster),
       claim: start.claims.archive,
       folder: start.folder,
       segmentBytes: start.segmentBytes,
@@ -319,7 +320,7 @@ export async function streamWal(
   if (cluster === null) return { ...nothing, warnings: alarms.warnings };
   return withFileLock(streamLock(context, cluster), { waitMs: 0 }, async () => {
     const run = new StreamRun(context, request, cluster, alarms);
-    await run.run();
+    await runBeside(context, cluster, request.once, () => run.run());
     return {
       cluster,
       slot: run.slot,

@@ -24,6 +24,7 @@ import {
   type WalClaim,
 } from '../../core/wal_claim.ts';
 import { makeFolders, replaceFile, writeNewFile } from '../../process/durable.ts';
+import { replaceStoreClaims } from '../archiving/store_claims.ts';
 import type { RepositoryContext } from '../context.ts';
 import type { StreamServer } from './wal_stream_server.ts';
 
@@ -38,9 +39,9 @@ export async function readGround(
   context: RepositoryContext,
   { cluster, folder }: Pick<StreamServer, 'cluster' | 'folder'>,
 ): Promise<StreamGround> {
-  const { storage } = context.repository;
+  const { local } = context.repository;
   const names = [
-    ...(await storage.children(walFolder(cluster))),
+    ...(await local.children(walFolder(cluster))),
     ...(await listStream(folder)).map(({ name }) => name),
   ];
   const timelines = names
@@ -48,7 +49,7 @@ export async function readGround(
     .map((name) => Number.parseInt(name.slice(0, 8), 16));
   return {
     stream: await readStreamClaim(folder),
-    archive: await openWalArchive(storage, cluster).claim(),
+    archive: await openWalArchive(local, cluster).claim(),
     newestTimeline: Math.max(1, ...timelines),
   };
 }
@@ -101,6 +102,8 @@ async function claimArchive(
   // Of two who claim a new archive at once, one fails here.
   if (found === null) await writeNewFile(join(folder, claimName), line);
   else await replaceFile(join(folder, claimName), line);
+  const problems = isMoved ? await replaceStoreClaims(context, cluster, claim) : [];
+  for (const problem of problems) context.log.warn(problem);
   return claim;
 }
 

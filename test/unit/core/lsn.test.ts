@@ -7,6 +7,7 @@ import {
   parseSegmentName,
   previousSegmentNumber,
   requireLsn,
+  segmentBytesOf,
   segmentName,
   segmentNumber,
   segmentStart,
@@ -94,5 +95,22 @@ describe('a segment', () => {
   it('has a power of two from 1 MB to 1 GB', () => {
     expect([mb, 16 * mb, 1024 * mb].every(isSegmentSize)).toBe(true);
     expect([0, mb / 2, 3 * mb, 2048 * mb, 1.5 * mb, Number.NaN].some(isSegmentSize)).toBe(false);
+  });
+});
+
+describe('the size of segments', () => {
+  const mb = 1024 * 1024;
+
+  it.each([1, 2, 16, 64, 1024])('of %i MB is told by a name and a position', (size) => {
+    const bytes = size * mb;
+    const number = 0x1_2345n;
+    const name = segmentName(1, number, bytes);
+    const end = (number + 1n) * BigInt(bytes);
+    expect(segmentBytesOf(name, end)).toBe(bytes);
+    expect(segmentBytesOf(name, end - BigInt(bytes) + 40n)).toBe(bytes);
+  });
+
+  it('is none where the two do not belong together', () => {
+    expect(segmentBytesOf(segmentName(1, 5n, 16 * mb), 0x100_0000_0000n)).toBeNull();
   });
 });

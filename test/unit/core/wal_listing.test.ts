@@ -34,6 +34,10 @@ describe('the names in an archive', () => {
             `${first}.partial.zst`,
             `${first}.sha256`,
             `${first}.zst`,
+            '000000010000000000000004.zst.age',
+            '000000010000000000000004.sha256',
+            '000000010000000000000005.zst.gpg',
+            '000000010000000000000005.zst.age',
             '000000010000000000000100.zst',
             '000000020000000000000003.zst',
             `${first}.gz`,
@@ -46,10 +50,14 @@ describe('the names in an archive', () => {
   );
 
   it('are sorted into segments, histories and backups', () => {
-    const segment = { timeline: 1, number: 3n, hasDigest: true };
+    const segment = { timeline: 1, number: 3n, hasDigest: true, suffix: '.zst' };
+    const encrypted = { ...segment, isPartial: false, hasIndex: false };
+    const [fourth, fifth] = ['000000010000000000000004', '000000010000000000000005'];
     expect(listing.segments).toEqual([
       { ...segment, name: first, isPartial: false, hasIndex: true },
       { ...segment, name: `${first}.partial`, isPartial: true, hasIndex: false },
+      { ...encrypted, name: fourth, number: 4n, suffix: '.zst.age' },
+      { ...encrypted, name: fifth, number: 5n, suffix: '.zst.age', hasDigest: false },
     ]);
     expect(listing.histories).toMatchObject([{ timeline: 2, hasDigest: false }]);
     expect(listing.backups).toMatchObject([{ number: 3n, timeline: 1, hasDigest: true }]);
@@ -68,6 +76,7 @@ describe('the names in an archive', () => {
     // Segments of 16 MB end in at most FF.
     expect(listing.foreign).toEqual([
       'README',
+      '00000001/000000010000000000000005.zst.gpg',
       '00000001/000000010000000000000100.zst',
       '00000001/000000020000000000000003.zst',
       `00000001/${first}.gz`,

@@ -27,7 +27,7 @@ function listing(numbers: Readonly<Record<number, readonly number[]>>, histories
       const number = BigInt(Math.floor(each));
       const isPartial = !Number.isInteger(each);
       const name = segmentName(Number(timeline), number, segmentBytes);
-      const flags = { isPartial, hasDigest: true, hasIndex: false };
+      const flags = { isPartial, suffix: '.zst', hasDigest: true, hasIndex: false } as const;
       return {
         name: isPartial ? `${name}.partial` : name,
         timeline: Number(timeline),
