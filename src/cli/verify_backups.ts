@@ -2,15 +2,26 @@
 
 import { type BaseEntry, findBaseBackup, listBaseBackups } from '../catalog/base_catalog.ts';
 import type { CatalogEntry } from '../catalog/catalog.ts';
+import type { Store } from '../catalog/stores.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { parseBaseLabel } from '../core/label.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
+import { printable } from '../core/printable.ts';
 import { formatBytes, formatDuration } from '../core/units.ts';
 import type { BaseVerifyResult } from '../operations/base/base_verify.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import { type VerifyResult, verifyBackup } from '../operations/full/verify.ts';
+import {
+  chooseStores,
+  firstWith,
+  type InStore,
+  inStore,
+  inStores,
+  tellStore,
+} from '../operations/store_choice.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { needRepository } from './open_context.ts';
+import { readStoreChoice } from './store_options.ts';
 
 /** A backup of a database, or a base backup of a whole cluster. */
 type AnyEntry = CatalogEntry | BaseEntry;
@@ -66,9 +77,21 @@ function subjectOf(entry: AnyEntry): string {
   return 'database' in entry ? entry.database : `cluster ${entry.cluster}`;
 }
 
-function tell(context: RepositoryContext, result: AnyResult): void {
+/** What was found of the copy in one store. */
+interface CopyResult {
+  readonly store: Store;
+  readonly result: AnyResult;
+}
+
+/** @param isOneOfSeveral whether it has to be said in which store that copy lies */
+function tell(
+  context: RepositoryContext,
+  { store, result }: CopyResult,
+  isOneOfSeveral: boolean,
+): void {
   const { entry, findings, bytes, seconds } = result;
-  const what = `${entry.label} of ${subjectOf(entry)}`;
+  const where = isOneOfSeveral ? ` in ${printable(store.spec.name)}` : '';
+  const what = `${entry.label} of ${subjectOf(entry)}${where}`;
   if (result.ok) {
     context.log.step(`${what}: verified, ${formatBytes(bytes)} in ${formatDuration(seconds)}`);
     const deep = 'deep' in result ? result.deep : null;
@@ -86,12 +109,22 @@ function tell(context: RepositoryContext, result: AnyResult): void {
   }
 }
 
-function describe(result: AnyResult): object {
+function describe({ store, result }: CopyResult): object {
   const { entry, ok, findings, bytes, seconds } = result;
   const { label, cluster } = entry;
   const database = 'database' in entry ? entry.database : null;
   const deep = 'deep' in result ? result.deep : null;
-  return { label, cluster, database, ok, findings, deep, bytes, duration_seconds: seconds };
+  return {
+    label,
+    cluster,
+    database,
+    store: store.spec.name,
+    ok,
+    findings,
+    deep,
+    bytes,
+    duration_seconds: seconds,
+  };
 }
 
 /** Verifies one backup; of all of them, `null` for one that was removed since they were listed. */
@@ -118,35 +151,79 @@ async function verifyOne(
   }
 }
 
-/** Runs the command. Status 4 when any backup is damaged. */
-export async function verifyCommand(invocation: Invocation): Promise<CommandResult> {
-  const context = needRepository(invocation.context);
-  const { operands, flags } = invocation;
-  if (flags.wal === true) {
-    const { verifyWalCommand } = await import('./verify_wal.ts');
-    return verifyWalCommand(context, operands, flags);
-  }
-  const entries = await chooseEntries(context, operands, flags);
+/** The backups that are meant, as they lie in one store. */
+interface Chosen {
+  readonly view: RepositoryContext;
+  readonly entries: readonly AnyEntry[];
+}
+
+/** @throws HoldfastError BACKUP_NOT_FOUND where the store has none of them */
+async function chooseIn(
+  view: RepositoryContext,
+  operands: readonly string[],
+  flags: Flags,
+): Promise<Chosen> {
+  const entries = await chooseEntries(view, operands, flags);
   if (flags.deep === true && flags.all !== true && entries.every((entry) => 'database' in entry)) {
     throw new HoldfastError('USAGE', '--deep is about base backups and the WAL', {
       hint: 'Name a base backup, or add --all or --wal.',
     });
   }
-  const results: AnyResult[] = [];
-  for (const entry of entries) {
-    const result = await verifyOne(context, entry, flags);
-    if (result === null) continue;
-    results.push(result);
-    tell(context, result);
+  if (entries.length > 0) return { view, entries };
+  throw new HoldfastError('BACKUP_NOT_FOUND', 'there are no backups to verify', {
+    hint: 'Take one: scripts/backup_full.ts.',
+  });
+}
+
+/** In the first store that has them; with `--all-stores` in each that has them. */
+async function chooseCopies(
+  context: RepositoryContext,
+  operands: readonly string[],
+  flags: Flags,
+): Promise<readonly InStore<Chosen>[]> {
+  const stores = chooseStores(context.repository, readStoreChoice(flags));
+  const choose = (view: RepositoryContext) => chooseIn(view, operands, flags);
+  if (flags['all-stores'] !== true) {
+    const found = await firstWith(context, stores, choose);
+    tellStore(context, found.store);
+    return [found];
   }
-  if (results.length === 0) {
-    throw new HoldfastError('BACKUP_NOT_FOUND', 'there are no backups to verify', {
-      hint: 'Take one: scripts/backup_full.ts.',
-    });
+  const { answers } = await inStores(context, stores, (view, store) =>
+    choose(view).catch((error: unknown) => {
+      if (!(error instanceof HoldfastError) || error.code !== 'BACKUP_NOT_FOUND') throw error;
+      context.log.warn(`not in the store ${printable(store.spec.name)}: ${error.message}`);
+      return null;
+    }),
+  );
+  const found = answers.flatMap(({ store, result }) => (result === null ? [] : { store, result }));
+  // Where none has it, the first one says so.
+  return found.length > 0 ? found : [await firstWith(context, stores, choose)];
+}
+
+/** Runs the command. Status 4 when any backup is damaged. */
+export async function verifyCommand(invocation: Invocation): Promise<CommandResult> {
+  const context = needRepository(invocation.context);
+  const { operands, flags } = invocation;
+  if (flags.wal === true) {
+    const [store] = chooseStores(context.repository, readStoreChoice(flags));
+    const { verifyWalCommand } = await import('./verify_wal.ts');
+    const isNamed = flags.store !== undefined && store !== undefined;
+    return verifyWalCommand(isNamed ? await inStore(context, store) : context, operands, flags);
   }
-  const damaged = results.filter(({ ok }) => !ok).length;
+  const isOneOfSeveral = context.repository.stores.length > 1;
+  const results: CopyResult[] = [];
+  for (const { store, result: chosen } of await chooseCopies(context, operands, flags)) {
+    for (const entry of chosen.entries) {
+      const result = await verifyOne(chosen.view, entry, flags);
+      if (result === null) continue;
+      results.push({ store, result });
+      tell(context, { store, result }, isOneOfSeveral);
+    }
+  }
+  const damaged = results.filter(({ result }) => !result.ok).length;
   if (results.length > 1) {
-    context.log.step(`${results.length - damaged} of ${results.length} backups are good`);
+    const what = flags['all-stores'] === true ? 'copies' : 'backups';
+    context.log.step(`${results.length - damaged} of ${results.length} ${what} are good`);
   }
   const status = damaged > 0 ? exitStatus.verification : exitStatus.done;
   return { status, json: { exit_status: status, backups: results.map(describe) } };

@@ -1,6 +1,7 @@
 /** The arguments of scripts/verify_backups.ts: read without loading what carries them out. */
 
 import type { Command } from './command.ts';
+import { storeOption } from './store_options.ts';
 
 /** scripts/verify_backups.ts */
 export const verifyBackups: Command = {
@@ -11,7 +12,13 @@ export const verifyBackups: Command = {
     'decompression to the end, the structure of the dump.',
   settings: ['threads'],
   options: (parser) =>
-    parser
+    storeOption(parser, 'The copies in this store: local, s3, or a name under stores:')
+      .option('all-stores', {
+        type: 'boolean',
+        describe: 'The copies in every store, each by itself',
+      })
+      .conflicts('store', 'all-stores')
+      .conflicts('wal', 'all-stores')
       .option('latest', {
         type: 'string',
         requiresArg: true,
@@ -38,6 +45,7 @@ export const verifyBackups: Command = {
   examples: [
     ['--latest mastertrade', 'Verify the latest backup of a database'],
     ['--all', 'Verify every backup'],
+    ['--latest mastertrade --all-stores', 'Verify its copies in every store'],
     ['--wal', 'Verify that all archived WAL can be replayed'],
   ],
   repository: 'need',

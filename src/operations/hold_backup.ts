@@ -3,6 +3,7 @@
 import { whileReading } from '../catalog/in_use.ts';
 import type { Repository } from '../catalog/repository.ts';
 import { HoldfastError } from '../core/errors.ts';
+import type { Storage } from '../storage/storage.ts';
 
 /**
  * Reads a backup of the repository while no prune removes it.
@@ -17,12 +18,24 @@ export function holdBackup<T>(
   work: () => Promise<T>,
 ): Promise<T> {
   return whileReading(stateDir, label, async () => {
-    if ((await storage.children(folder)).length === 0) {
-      throw new HoldfastError('BACKUP_NOT_FOUND', `the backup ${label} was removed just now`, {
-        hint: 'scripts/list_backups.ts shows those that are there.',
-      });
-    }
+    await requireThere(storage, { label, folder });
     return work();
+  });
+}
+
+/**
+ * Tells a backup that is gone from one that is damaged: locks are of one host, and a bucket may be
+ * pruned by another one.
+ *
+ * @throws HoldfastError BACKUP_NOT_FOUND
+ */
+export async function requireThere(
+  storage: Storage,
+  { label, folder }: { readonly label: string; readonly folder: string },
+): Promise<void> {
+  if ((await storage.children(folder)).length > 0) return;
+  throw new HoldfastError('BACKUP_NOT_FOUND', `the backup ${label} was removed just now`, {
+    hint: 'scripts/list_backups.ts shows those that are there.',
   });
 }
 

@@ -160,7 +160,7 @@ export function sampleContext(
   overrides: Partial<RepositoryContext> = {},
 ): RepositoryContext {
   return {
-    config: { settings: { threads: 1 } } as RepositoryContext['config'],
+    config: { settings: { threads: 1, allowed_signers: null } } as RepositoryContext['config'],
     log: silentLog,
     runId: 'run-1',
     clock: () => new Date('2026-11-22T10:00:00.000Z'),

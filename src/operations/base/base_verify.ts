@@ -19,7 +19,7 @@ import { manifestName, signatureName, sumsName } from '../../core/manifest.ts';
 import { parseSums, sumsOf } from '../../core/sums.ts';
 import { createByteCounter } from '../../pipeline/measure.ts';
 import type { RepositoryContext } from '../context.ts';
-import { holdBackup } from '../hold_backup.ts';
+import { holdBackup, requireThere } from '../hold_backup.ts';
 import { findUnsigned } from '../require_signature.ts';
 import {
   compareBytes,
@@ -269,6 +269,7 @@ async function verifyHeld(
   };
   const target = { context, storage, folder: entry.folder, onBytes: count };
   const { own, foreign, deep } = await judge(target, entry, options);
+  if (own.length > 0) await requireThere(storage, entry);
   const seconds = context.stopwatch() - started;
   const findings = [...own, ...foreign];
   const facts = {

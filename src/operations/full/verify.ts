@@ -4,6 +4,7 @@
  * restored: that is what a proof does.
  */
 
+import { basename } from 'node:path/posix';
 import { buffer } from 'node:stream/consumers';
 import { isDeepStrictEqual } from 'node:util';
 import { type CatalogEntry, type EntryPlace, misplacement } from '../../catalog/entry.ts';
@@ -19,7 +20,7 @@ import { parseManifest } from '../../core/manifest_codec.ts';
 import { parseSums, type Sum, sha256Of, sumsOf } from '../../core/sums.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Context, RepositoryContext } from '../context.ts';
-import { holdBackup } from '../hold_backup.ts';
+import { holdBackup, requireThere } from '../hold_backup.ts';
 import { findUnsigned } from '../require_signature.ts';
 import { type Finding, type VerifyTarget, verifyFile, verifyStored } from '../verify_file.ts';
 
@@ -246,7 +247,11 @@ export interface Inspection {
   readonly bytes: number;
 }
 
-/** Verifies a backup as {@link verifyBackup} does and records nothing. */
+/**
+ * Verifies a backup as {@link verifyBackup} does and records nothing.
+ *
+ * @throws HoldfastError BACKUP_NOT_FOUND when it was removed meanwhile, and what a store throws
+ */
 export async function inspectBackup(
   context: Context,
   place: InspectedPlace,
@@ -255,6 +260,8 @@ export async function inspectBackup(
   const verification = new Verification(context, place, options);
   await verification.run();
   const { findings, bytes } = verification;
+  const { storage, folder } = place;
+  if (findings.length > 0) await requireThere(storage, { label: basename(folder), folder });
   return { findings, bytes };
 }
 
