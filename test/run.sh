@@ -1,6 +1,7 @@
 #!/bin/sh
-# The whole test suite: vitest on this machine with coverage, then, side by side, bats under dash,
-# bats under bash, and the tests that need a container engine, whose images were built meanwhile.
+# The whole test suite: vitest on this machine with coverage, the stores last, whose servers run in
+# containers; then, side by side, bats under dash, bats under bash, and the tests that run in
+# containers themselves. The images are built while the first tests run.
 # The last line is `N passed, N failed`; the status is 0 only when something ran and nothing failed.
 # Started by `npm test`, after scripts/bootstrap.sh.
 set -eu
@@ -111,17 +112,44 @@ end_bats() {
   tally "shell tests under $1" "$bats_passed" "$bats_failed"
 }
 
-leave_out_container() {
-  printf '  container tests: left out, %s\n' "$1" | tee -a "$summary"
-  if [ -n "${CI:-}" ]; then tally 'container tests' 0 1; fi
+# leave_out TITLE REASON
+leave_out() {
+  printf '  %s: left out, %s\n' "$1" "$2" | tee -a "$summary"
+  if [ -n "${CI:-}" ]; then tally "$1" 0 1; fi
 }
 
-# Begins to build the images, which takes minutes where they are not there yet.
+# Puts the list of the images in place when it is whole, or an empty one when there is none.
+build_images() {
+  sh test/lab/images.sh >"$results/images.part" 2>"$results/images.log" &
+  building=$!
+  trap 'kill -TERM "$building" 2>/dev/null || :' TERM
+  status=0
+  wait "$building" || status=$?
+  if [ "$status" != 0 ]; then : >"$results/images.part"; fi
+  mv "$results/images.part" "$results/images"
+  return "$status"
+}
+
+# Begins to build the images, which takes minutes where they are not there yet. The tests of stores
+# wait for them. reason is why there are none then.
 begin_images() {
   images=
-  if engine_start; then
-    start sh test/lab/images.sh >"$results/images" 2>"$results/images.log"
-    images=$started
+  reason='no container engine'
+  if ! engine_start; then return 0; fi
+  reason='the images need root and debootstrap'
+  if [ "$(id -u)" != 0 ] || ! command -v debootstrap >/dev/null; then return 0; fi
+  start build_images
+  images=$started
+  export HOLDFAST_IMAGES_FILE="$results/images"
+}
+
+# The tests on this machine; without images those of stores are left out.
+start_host() {
+  if [ -n "$images" ]; then
+    start_vitest host --project '!container' --coverage
+  else
+    leave_out 'tests of stores' "$reason"
+    start_vitest host --project '!container' --project '!stores' --coverage
   fi
 }
 
@@ -129,10 +157,10 @@ begin_images() {
 start_container() {
   container=
   if [ -z "$images" ]; then
-    leave_out_container 'no container engine'
+    leave_out 'container tests' "$reason"
   elif ! finished "$images"; then
     cat "$results/images.log"
-    leave_out_container 'the images cannot be built here'
+    leave_out 'container tests' 'the images cannot be built here'
   else
     while IFS='=' read -r name image; do export "$name=$image"; done <"$results/images"
     start_vitest container --project container
@@ -143,7 +171,7 @@ start_container() {
 rm -rf coverage
 begin_images
 title 'tests on this machine'
-start_vitest host --project '!container' --coverage
+start_host
 end_vitest 'tests on this machine' host "$started"
 printf '  %-24s %s\n' 'line coverage' "$(node test/summary.ts coverage)" >>"$summary"
 

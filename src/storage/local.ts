@@ -24,16 +24,10 @@ import {
   publishFile,
   temporaryPath,
 } from '../process/durable.ts';
+import { endBody } from './body.ts';
 import { isKeyComponent, joinKey, requireFolder, requireKey, requireName } from './key.ts';
-import {
-  type Doing,
-  existsError,
-  isMissing,
-  linkError,
-  localError,
-  notFoundError,
-} from './local_errors.ts';
-import { endBody, readFileFrom, writeFileFrom } from './local_file.ts';
+import { type Doing, isMissing, linkError, localError } from './local_errors.ts';
+import { readFileFrom, writeFileFrom } from './local_file.ts';
 import { LocalFolderWriter } from './local_folder.ts';
 import { findUnfinishedFolders, findUnfinishedObjects } from './local_unfinished.ts';
 import type {
@@ -44,6 +38,7 @@ import type {
   UnfinishedFolder,
   UnfinishedObject,
 } from './storage.ts';
+import { existsError, notFoundError } from './store_errors.ts';
 
 export interface LocalStorageOptions {
   /** The folder of the store; it is created with the first object. */

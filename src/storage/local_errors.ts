@@ -2,19 +2,10 @@
 
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { errorNumber } from '../process/durable.ts';
-import { BodyFailure } from './local_file.ts';
+import { BodyFailure } from './body.ts';
+import { existsError, notFoundError } from './store_errors.ts';
 
 const refusals = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EISDIR']);
-
-/** An object of that key, or a folder that was begun under it, is there already. */
-export function existsError(key: string, description: string, cause?: unknown): HoldfastError {
-  return new HoldfastError('STORE_EXISTS', `${key} exists already in ${description}`, { cause });
-}
-
-/** There is no object of that key. */
-export function notFoundError(key: string, description: string, cause?: unknown): HoldfastError {
-  return new HoldfastError('BACKUP_NOT_FOUND', `there is no ${key} in ${description}`, { cause });
-}
 
 /** A symbolic link lies where a file or folder of the store should be. */
 export function linkError(key: string, description: string, cause?: unknown): HoldfastError {

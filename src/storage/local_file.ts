@@ -7,17 +7,11 @@ import { Readable, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { MeasuredBytes } from '../core/manifest.ts';
 import { fileMode } from '../process/durable.ts';
+import { BodyFailure } from './body.ts';
 import type { ByteRange } from './storage.ts';
 
 /** Bytes read or gathered at once: a quarter faster than 64 KiB (measured with the filters). */
 const pieceBytes = 1024 * 1024;
-
-/** The body of an object failed, not the store that it was written to. */
-export class BodyFailure extends Error {
-  constructor(cause: unknown) {
-    super('the body failed', { cause });
-  }
-}
 
 /** Writes all of the bytes: write(2) may take a part of them. */
 async function writeAll(handle: FileHandle, bytes: Buffer): Promise<void> {
@@ -86,11 +80,6 @@ export async function writeFileFrom(path: string, body: Readable | Uint8Array): 
   } finally {
     await handle.close();
   }
-}
-
-/** A body that nobody will read is ended, so that what feeds it does not wait for ever. */
-export function endBody(body: Readable | Uint8Array): void {
-  if (!(body instanceof Uint8Array)) body.destroy();
 }
 
 /** Reads a file that is open, and closes it. */

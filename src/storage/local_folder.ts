@@ -5,10 +5,12 @@ import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { MeasuredBytes } from '../core/manifest.ts';
 import { fsyncFolder, partialSuffix } from '../process/durable.ts';
+import { endBody } from './body.ts';
 import { joinKey, requireName } from './key.ts';
-import { type Doing, existsError, localError, notFoundError } from './local_errors.ts';
-import { endBody, measureFile, readFileFrom, writeFileFrom } from './local_file.ts';
+import { type Doing, localError } from './local_errors.ts';
+import { measureFile, readFileFrom, writeFileFrom } from './local_file.ts';
 import type { FolderWriter, StoredObject } from './storage.ts';
+import { existsError, notFoundError } from './store_errors.ts';
 
 /** Writes into a folder of that suffix which exists and is empty. */
 export class LocalFolderWriter implements FolderWriter {

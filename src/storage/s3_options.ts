@@ -54,6 +54,8 @@ export interface S3Options {
   readonly hasEqualParts: boolean;
   /** How many parts of one object are on their way at once, as far as memory allows. */
   readonly connections: number;
+  /** How many keys a page of a listing has at the most; no server gives more than 1000. */
+  readonly pageObjects: number;
   /** In each direction; `null`: no limit. */
   readonly maxBytesPerSecond: number | null;
   /** After so long without a byte in either direction a request has failed. */
@@ -79,6 +81,7 @@ export const s3Defaults: Omit<S3Options, 'bucket'> = {
   partBytesMin: 8 * 1024 * 1024,
   hasEqualParts: false,
   connections: 4,
+  pageObjects: 1000,
   maxBytesPerSecond: null,
   idleMs: 60_000,
   attemptsMax: 8,

@@ -7,42 +7,11 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../src/core/errors.ts';
 import { sha256Of } from '../../src/core/sums.ts';
 import type { Storage } from '../../src/storage/storage.ts';
+import { keys } from './storage_keys.ts';
 import { leftovers, remains } from './storage_leftovers.ts';
 import { bytes, failureOf, keysOf, type StoreUnderTest, textOf } from './storage_support.ts';
 
 export { failureOf, keysOf, type StoreUnderTest };
-
-const oddNames = [
-  'with space',
-  'quote\'and"double',
-  '$(touch pwned)',
-  'new\nline',
-  '\\back\\slash',
-  'ünïcödé-名前-🐘',
-  '-leading-dash',
-  '.hidden',
-  '...',
-  '~tilde',
-  '*?[a]',
-  'a'.repeat(200),
-];
-
-const badKeys = [
-  '',
-  '/',
-  '/etc/passwd',
-  'a/',
-  'a//b',
-  '.',
-  '..',
-  '../x',
-  'a/../b',
-  'a/./b',
-  'nul\0byte',
-  'x.partial',
-  'x.partial/y',
-  '\ud800half',
-];
 
 /** Holds a store against its contract. */
 export function storageContract(name: string, open: () => Promise<StoreUnderTest>): void {
@@ -55,19 +24,21 @@ export function storageContract(name: string, open: () => Promise<StoreUnderTest
     });
     afterEach(() => under.close());
 
-    objects(() => storage);
-    writingOnce(() => storage);
-    listing(() => storage);
-    failures(() => storage);
+    objects(() => under);
+    writingOnce(() => under);
+    listing(() => under);
+    failures(() => under);
     folders(() => storage);
-    clashes(() => storage);
+    clashes(() => under);
     leftovers(() => storage);
-    remains(() => storage);
-    keys(() => storage);
+    remains(() => under);
+    keys(() => under);
   });
 }
 
-function objects(store: () => Storage): void {
+function objects(under: () => StoreUnderTest): void {
+  const store = () => under().storage;
+
   it('is empty at first, and says so without an error', async () => {
     const storage = store();
     expect(await keysOf(storage)).toEqual([]);
@@ -88,6 +59,8 @@ function objects(store: () => Storage): void {
     expect(put).toMatchObject({ key: 'a/b', bytes: content.length });
     expect(await storage.stat('a/b')).toEqual(put);
     expect((await buffer(await storage.get('a/b'))).equals(content)).toBe(true);
+    expect((await buffer(await storage.get('a/b', { start: 0, bytes: 9 }))).length).toBe(9);
+    if (under().abilities.faults.includes('ranges')) return;
     const range = async (start: number, length?: number) =>
       buffer(await storage.get('a/b', length === undefined ? { start } : { start, bytes: length }));
     expect((await range(10, 20)).equals(content.subarray(10, 30))).toBe(true);
@@ -109,7 +82,9 @@ function objects(store: () => Storage): void {
   });
 }
 
-function writingOnce(store: () => Storage): void {
+function writingOnce(under: () => StoreUnderTest): void {
+  const store = () => under().storage;
+
   it('tells an object from another one under the same key, and from none', async () => {
     const storage = store();
     expect(await storage.identity('a/known')).toBeNull();
@@ -144,8 +119,10 @@ function writingOnce(store: () => Storage): void {
     const winners = outcomes.flatMap((outcome, index) =>
       outcome.status === 'fulfilled' ? [index] : [],
     );
-    expect(winners).toHaveLength(1);
-    expect(await textOf(storage, 'race')).toBe(contents[winners[0] ?? -1]);
+    // A server without conditional writes takes more than one, and keeps one of them.
+    if (under().abilities.refusesRaces) expect(winners).toHaveLength(1);
+    const kept = await textOf(storage, 'race');
+    expect(winners.map((index) => contents[index])).toContain(kept);
     for (const outcome of outcomes) {
       if (outcome.status === 'rejected') expect(outcome.reason.code).toBe('STORE_EXISTS');
     }
@@ -153,20 +130,23 @@ function writingOnce(store: () => Storage): void {
   });
 }
 
-function listing(store: () => Storage): void {
+function listing(under: () => StoreUnderTest): void {
+  const store = () => under().storage;
+
   it('lists sorted, by folder, in as many pages as it takes', async () => {
     const storage = store();
     const names = Array.from(
-      { length: 1203 },
+      { length: under().abilities.manyObjects },
       (_, index) => `many/${String(index).padStart(5, '0')}`,
     );
     await Promise.all(names.map((key) => storage.put(key, bytes('x'))));
     await storage.put('manyfold', bytes('x'));
     expect(await keysOf(storage, 'many')).toEqual(names);
-    expect((await keysOf(storage)).length).toBe(1204);
-    expect(await storage.children('')).toEqual(['many', 'manyfold']);
-    expect((await storage.children('many')).length).toBe(1203);
+    expect((await keysOf(storage)).length).toBe(names.length + 1);
     expect(await keysOf(storage, 'man')).toEqual([]);
+    if (under().abilities.faults.includes('pages of a level')) return;
+    expect(await storage.children('')).toEqual(['many', 'manyfold']);
+    expect((await storage.children('many')).length).toBe(names.length);
   });
 
   it('removes, also what is not there', async () => {
@@ -198,7 +178,9 @@ function failingBody(error: Error): Readable {
   );
 }
 
-function failures(store: () => Storage): void {
+function failures(under: () => StoreUnderTest): void {
+  const store = () => under().storage;
+
   it('keeps nothing of a body that fails, and the key stays free', async () => {
     const storage = store();
     const own = new HoldfastError('DUMP_FAILED', 'pg_dump ended with 1');
@@ -231,7 +213,8 @@ function failures(store: () => Storage): void {
   it('ends a body that it does not take', async () => {
     const storage = store();
     await storage.put('there', bytes('x'));
-    for (const key of ['../out', 'there', 'there/below']) {
+    const below = under().abilities.hasFolders ? ['there/below'] : [];
+    for (const key of ['../out', 'there', ...below]) {
       const body = new PassThrough();
       body.end('x');
       await failureOf(storage.put(key, body));
@@ -301,7 +284,9 @@ function folders(store: () => Storage): void {
   });
 }
 
-function clashes(store: () => Storage): void {
+function clashes(under: () => StoreUnderTest): void {
+  const store = () => under().storage;
+
   it('is write-once for folders and the objects in them', async () => {
     const storage = store();
     const folder = await storage.createFolder('a/b');
@@ -316,67 +301,14 @@ function clashes(store: () => Storage): void {
     const storage = store();
     const folder = await storage.createFolder('a/b');
     await folder.put('one', bytes('mine'));
-    await storage.put('a/b/one', bytes('theirs'));
+    // In a bucket `one` is there under its last name: what appears is what commits the folder.
+    const theirs = under().abilities.hasFolders ? 'a/b/one' : 'a/b/manifest.json';
+    await storage.put(theirs, bytes('theirs'));
     expect((await failureOf(folder.commit('manifest.json', bytes('{}')))).code).toBe(
       'STORE_EXISTS',
     );
     await folder.abort();
-    expect(await keysOf(storage)).toEqual(['a/b/one']);
-    expect(await textOf(storage, 'a/b/one')).toBe('theirs');
-  });
-}
-
-function keys(store: () => Storage): void {
-  it.each(oddNames.map((odd) => [JSON.stringify(odd).slice(0, 30), odd]))(
-    'takes the name %s as it is',
-    async (_, odd) => {
-      const storage = store();
-      await storage.put(`a/${odd}/b`, bytes('x'));
-      await storage.put(odd, bytes('y')).catch(() => undefined);
-      const folder = await storage.createFolder(`f/${odd}`);
-      await folder.put(odd, bytes('z'));
-      await folder.commit('manifest.json', bytes('{}'));
-      expect(await storage.children('a')).toEqual([odd]);
-      expect(await textOf(storage, `f/${odd}/${odd}`)).toBe('z');
-      expect(await textOf(storage, odd)).toBe('y');
-      expect(await keysOf(storage, `a/${odd}`)).toEqual([`a/${odd}/b`]);
-    },
-  );
-
-  it.each(badKeys.map((bad) => [JSON.stringify(bad), bad]))(
-    'refuses the key %s everywhere',
-    async (_, bad) => {
-      const storage = store();
-      const attempts: Promise<unknown>[] = [
-        storage.put(bad, bytes('x')),
-        storage.get(bad),
-        storage.stat(bad),
-        storage.remove(bad),
-        storage.removeFolder(bad, 'manifest.json'),
-        storage.removeIfEmpty(bad),
-        storage.createFolder(bad),
-        storage.removeUnfinished(bad),
-      ];
-      if (bad !== '') {
-        attempts.push(storage.children(bad), storage.unfinishedFolders(bad), keysOf(storage, bad));
-        attempts.push(storage.unfinishedObjects(bad));
-      }
-      const codes = (await Promise.all(attempts.map(failureOf))).map(({ code }) => code);
-      expect(codes).toEqual(attempts.map(() => 'PATH_REFUSED'));
-      const folder = await storage.createFolder('ok');
-      expect((await failureOf(folder.put(bad, bytes('x')))).code).toBe('PATH_REFUSED');
-      expect((await failureOf(folder.get(bad))).code).toBe('PATH_REFUSED');
-      const { signal } = new AbortController();
-      expect((await failureOf(folder.measure(bad, signal))).code).toBe('PATH_REFUSED');
-      expect((await failureOf(folder.commit(bad, bytes('x')))).code).toBe('PATH_REFUSED');
-      await folder.abort();
-      expect((await failureOf(storage.removeFolder('ok', bad))).code).toBe('PATH_REFUSED');
-    },
-  );
-
-  it('refuses a name with a folder in it for the objects of a folder', async () => {
-    const folder = await store().createFolder('ok');
-    expect((await failureOf(folder.put('a/b', bytes('x')))).code).toBe('PATH_REFUSED');
-    await folder.abort();
+    expect(await keysOf(storage)).toEqual([theirs]);
+    expect(await textOf(storage, theirs)).toBe('theirs');
   });
 }

@@ -3,7 +3,7 @@
 import { PassThrough } from 'node:stream';
 import { expect, it } from 'vitest';
 import type { Storage } from '../../src/storage/storage.ts';
-import { bytes, failureOf, keysOf } from './storage_support.ts';
+import { bytes, failureOf, keysOf, type StoreUnderTest } from './storage_support.ts';
 
 /** What was never committed, and what is removed. */
 export function leftovers(store: () => Storage): void {
@@ -37,7 +37,9 @@ export function leftovers(store: () => Storage): void {
 }
 
 /** What a prune needs: what is empty, and what was begun. */
-export function remains(store: () => Storage): void {
+export function remains(under: () => StoreUnderTest): void {
+  const store = () => under().storage;
+
   it('removes a folder if it is empty, and nothing else', async () => {
     const storage = store();
     await storage.put('a/b/object', bytes('x'));
@@ -68,12 +70,19 @@ export function remains(store: () => Storage): void {
     const storage = store();
     const body = new PassThrough();
     const writing = failureOf(storage.put('a/b/c', body));
-    body.write('x');
+    const { begunBytes } = under().abilities;
+    body.write(Buffer.alloc(begunBytes, 'x'));
     const found = async () =>
       (await storage.unfinishedObjects('a')).filter(({ bytes: n }) => n > 0);
-    await expect.poll(found).toHaveLength(1);
+    if (under().abilities.faults.includes('list of uploads')) {
+      body.destroy();
+      await writing;
+      return;
+    }
+    await expect.poll(found, { timeout: 20_000 }).toHaveLength(1);
     const [object] = await found();
-    expect(object?.bytes).toBe(1);
+    expect(object?.bytes).toBeGreaterThanOrEqual(1);
+    expect(object?.bytes).toBeLessThanOrEqual(begunBytes);
     expect(Math.abs(Date.now() - (object?.modifiedAt.getTime() ?? 0))).toBeLessThan(60_000);
     expect(await storage.unfinishedObjects('b')).toEqual([]);
     expect(await storage.unfinishedFolders('')).toEqual([]);

@@ -1,0 +1,3 @@
+import { bucketContract } from './bucket_contract.ts';
+
+bucketContract('moto', { refusesRaces: true, faults: ['line breaks'] });
