@@ -2,6 +2,7 @@
 
 import type { StoreSpec } from '../config/stores.ts';
 import { HoldfastError } from '../core/errors.ts';
+import { limitStorage } from './limited.ts';
 import { createLocalStorage } from './local.ts';
 import { type S3Credentials, type S3Options, s3Defaults } from './s3_options.ts';
 import type { Storage } from './storage.ts';
@@ -76,7 +77,11 @@ function s3OptionsOf(spec: BucketSpec): S3Options {
  * @throws HoldfastError CONFIG_INVALID
  */
 export async function openStore(spec: StoreSpec): Promise<Storage> {
-  if (spec.kind === 'folder') return openFolder(spec.path);
+  if (spec.kind === 'folder') {
+    const folder = openFolder(spec.path);
+    const { bytesPerSecondMax } = spec;
+    return bytesPerSecondMax === null ? folder : limitStorage(folder, bytesPerSecondMax);
+  }
   const options = s3OptionsOf(spec);
   const { createS3Storage } = await import('./s3.ts');
   return createS3Storage(options);

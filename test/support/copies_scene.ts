@@ -25,14 +25,14 @@ export async function writeStores(
 
 /** Every file below a folder with its digest; nothing where there is no folder. */
 export function digestsBelow(folder: string): Readonly<Record<string, string>> {
-  let entries: ReturnType<typeof readdirSync>;
+  let entries: string[];
   try {
     entries = readdirSync(folder, { recursive: true, encoding: 'utf8' });
   } catch {
     return {};
   }
   const digests: Record<string, string> = {};
-  for (const name of entries.map(String).sort()) {
+  for (const name of entries.sort()) {
     try {
       digests[name] = sha256Of(readFileSync(join(folder, name)));
     } catch {
