@@ -17,16 +17,25 @@ server_version=@SERVER_VERSION@
 tool_version=@TOOL_VERSION@
 database_size=@DATABASE_SIZE@
 dump_size=@DUMP_SIZE@
+encryption=@ENCRYPTION@
+# One in a line: the public keys, or their fingerprints.
+recipients=@RECIPIENTS@
 decode_dump() { @DECODE_DUMP@; }
 decode_globals() { @DECODE_GLOBALS@; }
 
 work="restore_sh_$$__restoring_$(date -u +%Y%m%dT%H%M%SZ)"
 maintenance=postgres
+identity=${HOLDFAST_IDENTITY-}
 created='' restorer='' tmp='' bin='' newest=''
+
+case $encryption in
+  age) how_to_decrypt='--identity FILE' ;;
+  *) how_to_decrypt='' ;;
+esac
 
 usage() {
   cat <<END_OF_HELP
-usage: sh restore.sh [NAME]
+usage: sh restore.sh${encryption:+ $how_to_decrypt} [NAME]
 
 Restores the backup $label into a database NAME that does not exist yet
 (without NAME: $database).
@@ -36,6 +45,9 @@ Restores the backup $label into a database NAME that does not exist yet
   server      PostgreSQL $server_version
   made by     Holdfast $tool_version, pg_dump $major_min
 
+${encryption:+It is encrypted with $encryption for:
+$recipients
+}
 It checks every file against SHA256SUMS, creates the roles that are missing (roles that exist are
 left alone), restores into a database with another name and gives it its name at the end. If
 anything fails, it drops what it has begun. Nothing that exists is changed.
@@ -256,7 +268,7 @@ END_OF_AWK
 
 create_roles() {
   text=$(decode_globals <"$folder/$globals") ||
-    fail 4 "$globals cannot be decompressed; nothing was changed"
+    fail 4 "$globals $unreadable; nothing was changed"
   script=$(printf '%s\n' "$text" | awk -f "$tmp/roles.awk") ||
     fail 4 "$globals ends inside a statement; nothing was changed"
   printf '%s\n' "$script" | sql "$maintenance" >&2 ||
@@ -304,14 +316,39 @@ load() {
   restorer=$!
   wait "$restorer" || { ended=$? restorer='' && fail 3 "pg_restore failed (status $ended)"; }
   restorer=''
-  wait "$decoder" || fail 4 "$dump could not be decompressed to its end (status $?)"
+  wait "$decoder" || fail 4 "$dump $unreadable to its end (status $?)"
 }
 
-case ${1-} in
-  --help | -h) usage && exit 0 ;;
-  --) shift ;;
-  -*) fail 2 "unknown flag $1; sh restore.sh --help explains the usage" ;;
-esac
+# What age decrypts with has to be there; whether a key is the right one, the first byte tells.
+find_key() {
+  [ "$encryption" = age ] || return 0
+  [ -n "$identity" ] || fail 2 "the backup is encrypted with age: name the file with the private" \
+    "key of one of its recipients: sh restore.sh --identity FILE; they are:" "$recipients"
+  [ -r "$identity" ] || fail 2 "the identity $identity cannot be read"
+}
+check_key() {
+  [ -n "$encryption" ] || return 0
+  [ "$(decode_dump <"$folder/$dump" 2>"$tmp/words" | dd bs=1 count=1 2>/dev/null | wc -c)" -eq 1 ] ||
+    fail 4 "$dump $unreadable; nothing was changed: $(cat "$tmp/words")"
+}
+
+unreadable='cannot be decompressed'
+[ -z "$encryption" ] ||
+  unreadable="cannot be decrypted (with $encryption, by the key at hand) or decompressed"
+
+while [ $# -gt 0 ]; do
+  case $1 in
+    --help | -h) usage && exit 0 ;;
+    --identity)
+      [ $# -ge 2 ] || fail 2 '--identity takes the file with the private key'
+      identity=$2
+      shift 2
+      ;;
+    --) shift && break ;;
+    -*) fail 2 "unknown flag $1; sh restore.sh --help explains the usage" ;;
+    *) break ;;
+  esac
+done
 [ $# -le 1 ] || fail 2 'more than one name was given; sh restore.sh --help explains the usage'
 name=${1-$database}
 [ -n "$name" ] || fail 2 'the name is empty'
@@ -321,6 +358,7 @@ folder=${self%/*}
 missing=''
 
 find_programs
+find_key
 say "checking the files of $label"
 verify
 if ! printf 'SELECT;\n' | sql "$maintenance" >/dev/null 2>&1; then
@@ -341,6 +379,8 @@ tmp=$(mktemp -d)
 roles_filter >"$tmp/roles.awk"
 if [ -n "$globals" ]; then
   create_roles
+else
+  check_key
 fi
 created=yes
 create_database >&2 || fail 3 'the database could not be created'

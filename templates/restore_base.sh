@@ -19,13 +19,21 @@ damaged_pages=@DAMAGED_PAGES@
 saved_config=@SAVED_CONFIG@
 # One line for each: its OID, and its name as JSON.
 tablespaces=@TABLESPACES@
+# Whom the backups are encrypted for, one in a line: public keys, or their fingerprints.
+recipients=@RECIPIENTS@
+identity=${HOLDFAST_IDENTITY-}
+# decode FILE: its content comes in, what it holds goes out
 decode() {
   case $1 in
+    *.age) { age --decrypt --identity "$identity" || broken; } | decode "${1%.age}" ;;
+    *.gpg) { gpg --batch --quiet --decrypt || broken; } | decode "${1%.gpg}" ;;
     *.zst) zstd --decompress --stdout --quiet ;;
     *.gz) gzip -dc ;;
     *) cat ;;
   esac
 }
+
+broken() { printf 'failed' >"$work/failed"; }
 
 pgdata='' archive='' mapped='' work='' begun='' begun_tablespaces='' combine=''
 nl='
@@ -33,7 +41,7 @@ nl='
 
 usage() {
   cat <<END_OF_HELP
-usage: sh restore.sh [--tablespace OID=FOLDER]... [--wal-archive FOLDER] PGDATA
+usage: sh restore.sh [--identity FILE] [--tablespace OID=FOLDER]... [--wal-archive FOLDER] PGDATA
 
 Restores the base backup $label into PGDATA, a new or empty folder.
 
@@ -45,6 +53,10 @@ It checks every file against SHA256SUMS, unpacks the data directory, and switche
 that the restored cluster never writes into the archive of the original. Nothing that exists is
 changed. If anything fails, it removes what it has begun.
 
+${recipients:+It is encrypted for:
+$recipients
+
+}  --identity FILE           what age decrypts with, where the backup is encrypted with age
   --tablespace OID=FOLDER   where a tablespace goes: a new or empty folder, an absolute path
   --wal-archive FOLDER      the folder with the archived WAL (incremental/<cluster>/wal): the
                             server replays all of it. Without it the cluster is as it was at the
@@ -114,7 +126,7 @@ verify() {
       fail 4 "$1/$file is damaged: it differs from SHA256SUMS; nothing was changed"
     listed="$listed$file "
   done <"$1/SHA256SUMS"
-  for file in manifest.json backup_manifest restore.sh; do
+  for file in manifest.json "$(basename -- "$(list_of "$1")")" restore.sh; do
     case $listed in
       *" $file "*) ;;
       *) fail 4 "$1/SHA256SUMS is damaged: it does not name $file; nothing was changed" ;;
@@ -122,9 +134,20 @@ verify() {
   done
 }
 
+# list_of FOLDER: PostgreSQL's own list of the files in a backup, encrypted or not
+list_of() {
+  for suffix in .age .gpg; do
+    if [ -f "$1/backup_manifest$suffix" ]; then
+      printf '%s' "$1/backup_manifest$suffix"
+      return
+    fi
+  done
+  printf '%s' "$1/backup_manifest"
+}
+
 # archive_of FOLDER STEM: the file that holds an archive, compressed or not
 archive_of() {
-  for suffix in .zst .gz ''; do
+  for suffix in .zst .zst.age .zst.gpg .gz .gz.age .gz.gpg .age .gpg ''; do
     if [ -f "$1/$2.tar$suffix" ]; then
       printf '%s' "$1/$2.tar$suffix"
       return
@@ -137,16 +160,21 @@ archive_of() {
 unpack() {
   rm -f -- "$work/failed"
   # shellcheck disable=SC2094 # `decode` looks at the name only
-  { decode "$1" <"$1" || printf 'failed' >"$work/failed"; } |
+  { decode "$1" <"$1" || broken; } |
     tar --extract --no-same-owner --preserve-permissions --file=- --directory="$2" ||
-    fail 3 "tar could not unpack $1"
-  [ ! -f "$work/failed" ] || fail 4 "$1 could not be decompressed to its end"
+    { [ -f "$work/failed" ] || fail 3 "tar could not unpack $1"; }
+  [ ! -f "$work/failed" ] || fail 4 "$1 could not be $readable to its end"
 }
 
 # unpack_backup FOLDER PGDATA: without its tablespaces
 unpack_backup() {
   unpack "$(archive_of "$1" base)" "$2"
-  [ -f "$2/backup_manifest" ] || cp -- "$1/backup_manifest" "$2/backup_manifest"
+  if [ ! -f "$2/backup_manifest" ]; then
+    listed_in=$(list_of "$1")
+    # shellcheck disable=SC2094 # `decode` looks at the name only
+    decode "$listed_in" <"$listed_in" >"$2/backup_manifest"
+    [ ! -f "$work/failed" ] || fail 4 "$listed_in could not be $readable to its end"
+  fi
   [ -f "$2/global/pg_control" ] || fail 4 "there is no global/pg_control in the backup in $1"
 }
 
@@ -263,20 +291,30 @@ write_tablespace_map() {
   cat "$work/tablespace_map" >"$pgdata/tablespace_map"
 }
 
+# One word in single quotes
+quote() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
+
 # Stock programs alone: 1 says that a file is surely not there, 200 that it cannot be had now.
 write_wal_fetch() {
   {
     printf '%s\n' '#!/bin/sh' '# restore_command: sh ./wal_fetch.sh %f %p' 'set -eu'
-    printf 'archive=%s\n' "'$(printf '%s' "$archive" | sed "s/'/'\\\\''/g")'"
+    printf 'archive=%s\n' "$(quote "$archive")"
+    printf 'identity=%s\n' "$(quote "$identity")"
     cat <<'END_OF_SCRIPT'
 [ -r "$archive/claim.json" ] || exit 200
 case $1 in
   *.history) file=$archive/$1 ;;
   *.backup) file=$archive/$1 ;;
-  *) file=$archive/${1%????????????????}/$1.zst ;;
+  *)
+    file=$archive/${1%????????????????}/$1.zst
+    for suffix in .age .gpg; do [ ! -e "$file$suffix" ] || file=$file$suffix; done
+    ;;
 esac
 [ -e "$file" ] || exit 1
+unpack() { zstd --decompress --stdout --quiet; }
 case $file in
+  *.age) age --decrypt --identity "$identity" <"$file" | unpack >"$2" || exit 200 ;;
+  *.gpg) gpg --batch --quiet --decrypt <"$file" | unpack >"$2" || exit 200 ;;
   *.zst) zstd --decompress --stdout --quiet <"$file" >"$2" || exit 200 ;;
   *) cat "$file" >"$2" || exit 200 ;;
 esac
@@ -331,6 +369,11 @@ configure() {
 while [ $# -gt 0 ]; do
   case $1 in
     --help | -h) usage && exit 0 ;;
+    --identity)
+      [ $# -ge 2 ] || fail 2 '--identity takes the file with the private key'
+      identity=$2
+      shift 2
+      ;;
     --tablespace)
       [ $# -ge 2 ] || fail 2 '--tablespace takes OID=FOLDER'
       take_mapping "$2"
@@ -359,6 +402,18 @@ if [ -n "$archive" ]; then
   archive=${archive%"${nl}x"}
   have zstd || fail 3 'zstd is not installed; nothing was changed'
 fi
+case " $programs " in
+  *' age '*)
+    [ -n "$identity" ] || fail 2 'the backup is encrypted with age: name the file with the private' \
+      'key of one of its recipients: sh restore.sh --identity FILE PGDATA; they are:' "$recipients"
+    ;;
+esac
+if [ -n "$identity" ]; then
+  [ -r "$identity" ] || fail 2 "the identity $identity cannot be read"
+  case $identity in /*) ;; *) identity=$(pwd)/$identity ;; esac
+fi
+readable=decompressed
+[ -z "$recipients" ] || readable='decrypted by the key at hand, or decompressed,'
 is_free "$pgdata" || fail 2 "$pgdata is not empty and was not touched: name a new or empty folder"
 check_tablespaces
 find_programs

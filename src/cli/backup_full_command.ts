@@ -12,6 +12,7 @@ export const backupFull: Command = {
   settings: [
     'compression',
     'compression-level',
+    'encrypt',
     'threads',
     'parallel',
     'nice',

@@ -9,7 +9,7 @@ export const backupIncremental: Command = {
   summary:
     'Moves the recovery point of a cluster forward: takes a base backup when one is due, ends ' +
     'the current segment of the WAL, waits until it is archived, and looks for gaps.',
-  settings: ['threads', 'max-rate', 'host', 'port', 'username'],
+  settings: ['encrypt', 'threads', 'max-rate', 'host', 'port', 'username'],
   options: (parser) =>
     parser
       .option('base', {

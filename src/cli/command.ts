@@ -21,6 +21,8 @@ export type Flags = Readonly<Record<string, unknown>>;
 export type FlagName =
   | 'compression'
   | 'compression-level'
+  | 'encrypt'
+  | 'identity'
   | 'threads'
   | 'parallel'
   | 'read-back'
@@ -58,6 +60,8 @@ export interface Command {
    * by itself, tells what the settings warn of, and writes nothing, no log either.
    */
   readonly repository: 'create' | 'need' | 'optional' | 'look';
+  /** A person at the terminal is asked for the private key that is missing. */
+  readonly asksIdentity?: true;
   /**
    * The command reads neither the environment nor any file for its settings; these flags stand in
    * their place, and those of the command line beat them.

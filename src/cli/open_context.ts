@@ -143,6 +143,14 @@ export async function openContext(
     host: hostname(),
     pid: process.pid,
     toolVersion: toolVersion(),
+    keys: {
+      identityFile: config.settings.age_identity_file,
+      gpgHome: config.settings.gpg_home,
+      askIdentity:
+        command.asksIdentity === true
+          ? async (recipients) => (await import('./ask_identity.ts')).askIdentity(world, recipients)
+          : undefined,
+    },
   };
   const repository = await openFor(command, config, clock(), log);
   if (repository === null) return { context: base, run: (work) => work() };

@@ -10,7 +10,8 @@ export const restoreBackup: Command = {
   summary:
     'Restores a database beside the old one, compares it with what was backed up, and then lets ' +
     'it take the place of the old one, which stays under another name.',
-  settings: ['jobs', 'threads', 'host', 'port', 'username'],
+  asksIdentity: true,
+  settings: ['identity', 'jobs', 'threads', 'host', 'port', 'username'],
   options: (parser) =>
     sourceStoreOptions(parser)
       .option('list', { type: 'boolean', describe: 'List what can be restored' })

@@ -2,6 +2,7 @@
 
 import type { Argv } from 'yargs';
 import type { Command } from './command.ts';
+import { sourceStoreOptions } from './store_options.ts';
 
 /** Where the cluster goes, and the moment. */
 function targetOptions(parser: Argv): Argv {
@@ -106,8 +107,9 @@ export const restorePitrCommand: Command = {
   summary:
     'Restores a whole cluster to a point in time, into a new or empty folder. ' +
     'Without a target: to the newest point.',
-  settings: ['threads', 'username'],
-  options: (parser) => wayOptions(targetOptions(parser)),
+  asksIdentity: true,
+  settings: ['identity', 'threads', 'username'],
+  options: (parser) => wayOptions(targetOptions(sourceStoreOptions(parser))),
   examples: [
     [
       "--pgdata /srv/restored --target-time '2026-11-21 10:41:59+01' --start --port 5433",

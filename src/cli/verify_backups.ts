@@ -94,6 +94,12 @@ function tell(
   const what = `${entry.label} of ${subjectOf(entry)}${where}`;
   if (result.ok) {
     context.log.step(`${what}: verified, ${formatBytes(bytes)} in ${formatDuration(seconds)}`);
+    if (result.locked.length > 0) {
+      context.log.step(
+        `  only its stored bytes: no private key for ${result.locked.join(', ')} is here, so the ` +
+          'inside was not looked at',
+      );
+    }
     const deep = 'deep' in result ? result.deep : null;
     if (deep !== null)
       context.log.step(`  checked by PostgreSQL as restored from ${deep.join(', ')}`);
@@ -110,7 +116,7 @@ function tell(
 }
 
 function describe({ store, result }: CopyResult): object {
-  const { entry, ok, findings, bytes, seconds } = result;
+  const { entry, ok, findings, locked, bytes, seconds } = result;
   const { label, cluster } = entry;
   const database = 'database' in entry ? entry.database : null;
   const deep = 'deep' in result ? result.deep : null;
@@ -121,6 +127,7 @@ function describe({ store, result }: CopyResult): object {
     store: store.spec.name,
     ok,
     findings,
+    locked,
     deep,
     bytes,
     duration_seconds: seconds,

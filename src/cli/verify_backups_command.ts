@@ -10,7 +10,7 @@ export const verifyBackups: Command = {
   summary:
     'Reads backups whole: every digest, SHA256SUMS and the manifest byte for byte, ' +
     'decompression to the end, the structure of the dump.',
-  settings: ['threads'],
+  settings: ['identity', 'threads'],
   options: (parser) =>
     storeOption(parser, 'The copies in this store: local, s3, or a name under stores:')
       .option('all-stores', {

@@ -51,7 +51,7 @@ export interface LoadInput {
 
 /** What children and the terminal's output need; everything else stays out, secrets first. */
 const passedOn =
-  /^(?:PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TZDIR|TMPDIR|TERM|COLUMNS|NO_COLOR|FORCE_COLOR|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|KRB5[A-Z_]*|SSH_AUTH_SOCK|SSL_CERT_(?:FILE|DIR)|OPENSSL_CONF)$/;
+  /^(?:PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TZDIR|TMPDIR|TERM|COLUMNS|NO_COLOR|FORCE_COLOR|LD_LIBRARY_PATH|DYLD_LIBRARY_PATH|KRB5[A-Z_]*|SSH_AUTH_SOCK|SSL_CERT_(?:FILE|DIR)|GPG_TTY|OPENSSL_CONF)$/;
 
 /** The values of one origin by the setting's path. */
 type Layer = ReadonlyMap<string, RawValue>;

@@ -120,8 +120,15 @@ export const baseManifestSchema = Type.Object(
       ),
     ),
     warnings: Type.Array(Warning),
-    /** Every file in it was read back and compared with PostgreSQL's own list before the commit. */
-    read_back: Type.Object({ seconds: Type.Number({ minimum: 0 }) }, closed),
+    /**
+     * Before the commit every file in it was compared with PostgreSQL's own list: as it was read
+     * back, or (`stored`) as it was written, where nobody could decrypt what is stored; the stored
+     * bytes were read back in both cases.
+     */
+    read_back: Type.Object(
+      { depth: Type.Optional(Type.Literal('stored')), seconds: Type.Number({ minimum: 0 }) },
+      closed,
+    ),
   },
   {
     ...closed,

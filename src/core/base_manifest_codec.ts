@@ -10,6 +10,7 @@ import { HoldfastError } from './errors.ts';
 import { parseBaseLabel } from './label.ts';
 import { isSegmentSize, parseLsn } from './lsn.ts';
 import { manifestName, sumsName } from './manifest.ts';
+import { encryptionOf } from './recipients.ts';
 import { documentBytes, documentReader } from './validate.ts';
 
 const readDocument = documentReader(baseManifestSchema, {
@@ -28,7 +29,10 @@ function fileContradiction({ files, tablespaces, config }: BaseManifest): string
     files.filter((file) => file.role === role).map(({ name }) => name);
   const bases = ofRole('base').length;
   if (bases !== 1) return `${bases} data directories are listed instead of one`;
-  if (ofRole('backup_manifest').join() !== serverManifestName) {
+  const [listed, ...more] = files.filter(({ role }) => role === 'backup_manifest');
+  const suffix = encryptionOf(listed?.filters ?? [])?.name;
+  const expected = `${serverManifestName}${suffix === undefined ? '' : `.${suffix}`}`;
+  if (listed?.name !== expected || more.length > 0) {
     return `${serverManifestName} is not listed as what it is`;
   }
   const same = (role: string, listed: readonly string[]) =>

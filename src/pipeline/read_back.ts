@@ -144,7 +144,10 @@ export async function readBack(input: ReadBackInput): Promise<Measurements> {
  */
 export async function readBackStored(input: ReadBackInput): Promise<MeasuredBytes> {
   const { context, file, to, sinks = [] } = input;
-  const { stages, look } = await openReadBack(input);
+  const { stages, look } = await openReadBack(input).catch((error: unknown) => {
+    input.body.destroy();
+    throw error;
+  });
   const own: Sink[] = [];
   if (look === null && to !== undefined) own.push((body) => pipeline(body, to));
   if (look === null && file !== undefined) {
@@ -162,9 +165,22 @@ export async function readBackStored(input: ReadBackInput): Promise<MeasuredByte
       signal: context.signal,
     });
   } catch (error) {
-    throw damagedIfFilterFailed(error, stages);
+    if (context.signal.aborted) throw error;
+    throw (await explainedByFilter(stages)) ?? damagedIfFilterFailed(error, stages);
   }
   return stored.result();
+}
+
+/** What the first program that failed by itself means, where its filter can tell. */
+async function explainedByFilter(stages: readonly Stage[]): Promise<HoldfastError | null> {
+  for (const stage of stages) {
+    if (stage.kind !== 'child' || stage.explain === undefined) continue;
+    const { status } = await stage.child.exited;
+    if (status === null || status === 0) continue;
+    const explained = stage.explain(stage.child.stderrTail());
+    if (explained !== null) return explained;
+  }
+  return null;
 }
 
 /** Bytes that a decompressor rejects are a damaged file, not a failed program. */

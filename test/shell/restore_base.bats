@@ -26,7 +26,7 @@ make_backup() {
   printf '{}' >"$backup/backup_manifest"
   printf '{}' >"$backup/manifest.json"
   "$node" "$checkout/test/support/render_base_script.ts" "{ \"label\": \"$label\",
-    \"chain\": [\"$label\"], \"filters\": [\"zstd\", \"gzip\"],
+    \"chain\": [\"$label\"], \"filters\": [{\"name\": \"zstd\"}, {\"name\": \"gzip\"}],
     \"createdAt\": \"2026-11-21T02:00:00Z\", \"serverVersion\": \"15.18\", \"serverMajor\": 15,
     \"toolVersion\": \"0.1.0\", \"clusterBytes\": 8000000, \"backupBytes\": 1000,
     \"damagedPages\": 0, \"savedConfig\": [], \"tablespaces\": ${1:-[]} }" >"$backup/restore.sh"

@@ -28,7 +28,7 @@ make_backup() {
   printf '{}' >"$backup/backup_manifest"
   printf '{}' >"$backup/manifest.json"
   "$node" "$checkout/test/support/render_base_script.ts" "{ \"label\": \"$1\",
-    \"chain\": $2, \"filters\": [\"zstd\"],
+    \"chain\": $2, \"filters\": [{\"name\": \"zstd\"}],
     \"createdAt\": \"2026-11-21T02:00:00Z\", \"serverVersion\": \"99.1\", \"serverMajor\": $major,
     \"toolVersion\": \"0.1.0\", \"clusterBytes\": 8000000, \"backupBytes\": 1000,
     \"damagedPages\": 0, \"savedConfig\": [],

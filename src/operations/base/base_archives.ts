@@ -10,7 +10,7 @@ import {
 } from '../../core/server_manifest.ts';
 import type { Observer } from '../../pipeline/measure.ts';
 import { type Measurements, readBack } from '../../pipeline/read_back.ts';
-import { createTarReader } from '../../pipeline/tar_reader.ts';
+import { createTarReader, type TarReader } from '../../pipeline/tar_reader.ts';
 import { type Context, flowContext } from '../context.ts';
 
 /** An archive of a base backup. */
@@ -34,6 +34,18 @@ export function emptyContents(): ArchiveContents {
   return { files: new Map(), serverManifest: null };
 }
 
+/** Sees the plain bytes of an archive, and adds what is in it. */
+export function createArchiveObserver(oid: number | null, contents: ArchiveContents): TarReader {
+  const below = oid === null ? '' : `pg_tblspc/${oid}/`;
+  return createTarReader({
+    keep: (path) => oid === null && path === serverManifestName,
+    onMember: ({ path, kind, bytes, sha256, content }) => {
+      if (kind === 'file') contents.files.set(`${below}${path}`, { bytes, sha256 });
+      if (content !== null) contents.serverManifest = content;
+    },
+  });
+}
+
 /**
  * Reads one archive to its end and adds what is in it.
  *
@@ -47,14 +59,7 @@ export async function readArchive(
   contents: ArchiveContents,
   options: { readonly signal?: AbortSignal; readonly storedObservers?: readonly Observer[] } = {},
 ): Promise<Measurements> {
-  const below = archive.oid === null ? '' : `pg_tblspc/${archive.oid}/`;
-  const reader = createTarReader({
-    keep: (path) => archive.oid === null && path === serverManifestName,
-    onMember: ({ path, kind, bytes, sha256, content }) => {
-      if (kind === 'file') contents.files.set(`${below}${path}`, { bytes, sha256 });
-      if (content !== null) contents.serverManifest = content;
-    },
-  });
+  const reader = createArchiveObserver(archive.oid, contents);
   const measured = await readBack({
     body,
     filters: archive.filters,

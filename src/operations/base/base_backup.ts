@@ -8,13 +8,14 @@ import type { CopiesWriter, StoredCopy } from '../../catalog/copies_writer.ts';
 import { whileUsingCluster } from '../../catalog/in_use.ts';
 import { beginRun } from '../../catalog/runs.ts';
 import {
+  type BaseConfigFile,
   type BaseManifest,
   type BaseManifestFile,
   baseManifestFormat,
   serverManifestName,
 } from '../../core/base_manifest.ts';
 import { serializeBaseManifest } from '../../core/base_manifest_codec.ts';
-import { HoldfastError } from '../../core/errors.ts';
+import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import {
   type ManifestWarning,
   manifestName,
@@ -22,31 +23,34 @@ import {
   sumsName,
 } from '../../core/manifest.ts';
 import { totalBytes } from '../../core/manifest_sizes.ts';
+import { encryptionOf } from '../../core/recipients.ts';
 import { parseServerManifest, type ServerManifest } from '../../core/server_manifest.ts';
-import { sha256Of, sumsOf } from '../../core/sums.ts';
+import { sumsOf } from '../../core/sums.ts';
 import {
   acquireDatabaseLock,
   baseLockKey,
   type DatabaseLock,
 } from '../../postgres/advisory_lock.ts';
 import { formatLockHolder } from '../../postgres/lock_holder.ts';
-import type { FolderWriter } from '../../storage/storage.ts';
 import { readBackFiles } from '../backup_read_back.ts';
 import { beginCopies, copyWarnings } from '../begin_copies.ts';
 import { beginLabel } from '../begin_label.ts';
 import { cleanUp } from '../clean_up.ts';
 import type { RepositoryContext } from '../context.ts';
+import { requireEncryption } from '../encryption_ready.ts';
 import { holdBackups } from '../hold_backup.ts';
 import { manifestServer } from '../manifest_server.ts';
 import { connectMaintenance } from '../open_database.ts';
 import { putSignature } from '../sign_manifest.ts';
 import { stopOnLostLock } from '../stop_on_lost_lock.ts';
-import { compareContents, emptyContents, readArchive } from './base_archives.ts';
 import { noIncrementReason, type WrittenBase, writeBase } from './base_files.ts';
 import type { PreparedParent } from './base_parent.ts';
 import { type BasePreparation, prepareBase } from './base_prepare.ts';
+import { readBackArchives } from './base_read_back.ts';
 import type { BaseBackupRequest, BaseBackupResult } from './base_request.ts';
 import { renderBaseScript } from './base_restore_script.ts';
+import { putConfig, putSmallFile } from './base_small_files.ts';
+import { keepServerManifest } from './kept_manifest.ts';
 
 /** A backup that is being written. */
 interface Begun {
@@ -60,82 +64,11 @@ interface Begun {
 interface Written {
   readonly base: WrittenBase;
   readonly files: BaseManifestFile[];
+  readonly config: readonly BaseConfigFile[];
+  /** PostgreSQL's own list of the files, understood and as it is. */
   readonly listed: ServerManifest;
+  readonly bytes: Uint8Array;
   readonly readBackSeconds: number;
-}
-
-/** Writes a small file of the backup. */
-async function putBytes(
-  folder: FolderWriter,
-  name: string,
-  role: BaseManifestFile['role'],
-  bytes: Uint8Array,
-): Promise<BaseManifestFile> {
-  await folder.put(name, bytes);
-  const measured = { bytes: bytes.length, sha256: sha256Of(bytes) };
-  return { name, role, filters: [], stored: measured, plain: measured };
-}
-
-function differs(what: string): HoldfastError {
-  return new HoldfastError('DAMAGED', `the base backup, read back from the store, ${what}`, {
-    hint: 'The disk or the network returns wrong bytes: check the hardware, then run it again.',
-  });
-}
-
-/** The archives as they were read back, and PostgreSQL's own list of what is in them. */
-interface ReadBack {
-  readonly files: BaseManifestFile[];
-  readonly serverManifest: Buffer;
-}
-
-/** Reads all archives back, in each store by itself, and compares what comes out of each. */
-async function readBackArchives(
-  context: RepositoryContext,
-  prepared: BasePreparation,
-  folder: CopiesWriter,
-  base: WrittenBase,
-  signal: AbortSignal,
-): Promise<ReadBack> {
-  const bytes = base.archives.reduce((sum, { stored }) => sum + stored.bytes, 0);
-  const title = 'reading the base backup back';
-  const progress = await context.log.progress(title, bytes * folder.count);
-  try {
-    return await folder.each(bytes, signal, (writer, stop) =>
-      readBackIn(context, prepared, writer, base, { signal: stop, onBytes: progress.add }),
-    );
-  } finally {
-    progress.end();
-  }
-}
-
-/** Reads all archives back from one store and compares every file with the server's own list. */
-async function readBackIn(
-  context: RepositoryContext,
-  prepared: BasePreparation,
-  folder: FolderWriter,
-  base: WrittenBase,
-  { signal, onBytes }: { readonly signal: AbortSignal; readonly onBytes: (bytes: number) => void },
-): Promise<ReadBack> {
-  const contents = emptyContents();
-  const files: BaseManifestFile[] = [];
-  for (const archive of base.archives) {
-    const { name, oid, filters, stored } = archive;
-    const observer = { update: (chunk: Buffer) => onBytes(chunk.length) };
-    const body = await folder.get(name);
-    const options = { signal, storedObservers: [observer] };
-    const measured = await readArchive(context, archive, body, contents, options);
-    if (measured.stored.sha256 !== stored.sha256) throw differs(`has other bytes of ${name}`);
-    const role = oid === null ? 'base' : 'tablespace';
-    files.push({ name, role, filters: [...filters], stored, plain: measured.plain });
-  }
-  const serverManifest = base.serverManifest ?? contents.serverManifest;
-  if (serverManifest === null) throw differs(`has no ${serverManifestName}`);
-  const { wal_segment_bytes: segmentBytes } = prepared.server;
-  const [first, ...more] = compareContents(contents, serverManifest, segmentBytes);
-  if (first !== undefined) {
-    throw differs(more.length === 0 ? first : `${first} (and ${more.length} more findings)`);
-  }
-  return { files, serverManifest };
 }
 
 /** Everything but the manifest: archives, the server's list, configuration, restore.sh. */
@@ -166,22 +99,20 @@ async function writeFiles(
     progress.end();
   }
   const readBackStarted = context.stopwatch();
-  const read = await readBackArchives(context, prepared, folder, base, signal);
-  const listed = parseServerManifest(read.serverManifest);
+  const { wal_segment_bytes: segmentBytes } = prepared.server;
+  const read = await readBackArchives(context, segmentBytes, folder, base, signal);
+  const { files: archives, serverManifest: bytes } = read;
+  const listed = parseServerManifest(bytes);
+  const to = { context, folder, signal, filters: archives.flatMap(({ filters }) => filters) };
   const small = [
-    await putBytes(folder, serverManifestName, 'backup_manifest', read.serverManifest),
+    await putSmallFile(to, { name: serverManifestName, role: 'backup_manifest', bytes }),
   ];
-  for (const { entry, bytes } of prepared.config.saved) {
-    small.push(await putBytes(folder, entry.file, 'config', bytes));
-  }
-  const archives = [...read.files];
+  const config = await putConfig(to, prepared.config.saved);
+  small.push(...config.files);
   const script = renderBaseScript({
     label,
     chain: [...(parent?.chain.map((link) => link.label) ?? []), label],
-    filters: [
-      ...(parent?.filters ?? []),
-      ...archives.flatMap(({ filters }) => filters.map(({ name }) => name)),
-    ],
+    filters: [...(parent?.filters ?? []), ...to.filters],
     createdAt: begun.startedAt.toISOString(),
     serverVersion: prepared.server.version,
     serverMajor: prepared.server.major,
@@ -190,12 +121,14 @@ async function writeFiles(
     backupBytes: totalBytes({ files: archives }, 'stored'),
     damagedPages: base.damagedPages.length,
     tablespaces: prepared.cluster.tablespaces,
-    savedConfig: prepared.config.saved.map(({ entry }) => entry.file),
+    savedConfig: config.entries.map(({ file }) => file),
   });
-  small.push(await putBytes(folder, restoreScriptName, 'restore_script', Buffer.from(script)));
+  const text = { name: restoreScriptName, role: 'restore_script', isPublic: true } as const;
+  small.push(await putSmallFile(to, { ...text, bytes: Buffer.from(script) }));
   await readBackFiles(context, folder, small, 'stored', signal);
   const readBackSeconds = round(context.stopwatch() - readBackStarted);
-  return { base, files: [...archives, ...small], listed, readBackSeconds };
+  const files = [...archives, ...small];
+  return { base, files, config: config.entries, listed, bytes, readBackSeconds };
 }
 
 function round(seconds: number): number {
@@ -268,9 +201,12 @@ function buildManifest(
     page_checksums: cluster.pageChecksums,
     damaged_pages: [...base.damagedPages],
     files,
-    config: prepared.config.saved.map(({ entry }) => entry),
+    config: [...written.config],
     warnings: collectWarnings(prepared, base),
-    read_back: { seconds: written.readBackSeconds },
+    read_back: {
+      ...(base.seen === null ? {} : { depth: 'stored' as const }),
+      seconds: written.readBackSeconds,
+    },
   };
 }
 
@@ -291,7 +227,22 @@ async function writeBackup(
   await lock.verify();
   if (signal.aborted) throw signal.reason;
   await folder.commit(manifestName, manifestBytes);
+  await keepList(context, prepared, written);
   return manifest;
+}
+
+/** What the next incremental one is built upon, where this machine cannot decrypt the stored one. */
+async function keepList(
+  { repository, log }: RepositoryContext,
+  { clusterName }: BasePreparation,
+  { files, bytes }: Written,
+): Promise<void> {
+  if (encryptionOf(files.flatMap(({ filters }) => filters)) === null) return;
+  try {
+    await keepServerManifest(repository.stateDir, clusterName, bytes);
+  } catch (error) {
+    log.warn(`the next base backup will be a whole one: ${toHoldfastError(error).message}`);
+  }
 }
 
 /** A backup that is committed. */
@@ -311,7 +262,7 @@ async function attempt(
   const { clusterName: cluster, ready } = prepared;
   const above = baseFolder(cluster);
   const kind = parent === null ? 'base' : 'incr';
-  const { label, startedAt } = await beginLabel(context, ready.storage, above, kind);
+  const { label, startedAt } = await beginLabel(context, ready.stores, above, kind);
   const key = baseBackupFolder(cluster, label);
   const run = await beginRun({
     stateDir: context.repository.stateDir,
@@ -394,6 +345,7 @@ export async function takeBaseBackup(
 ): Promise<BaseBackupResult> {
   const { target, waitMs } = request;
   const { host, pid, log, signal } = context;
+  await requireEncryption(context);
   const holder = formatLockHolder({ operation: 'base', startedAt: context.clock(), host, pid });
   const { client, parameters } = await connectMaintenance(context, target, holder);
   try {

@@ -70,7 +70,7 @@ async function unpackInto(
     await rm(link, { force: true });
     await symlink(place, link);
   }
-  const listed = await readServerManifest(context.repository.storage, last);
+  const listed = await readServerManifest(context, last);
   await writeFile(join(pgdata, serverManifestName), listed, { mode: fileMode });
   return pgdata;
 }

@@ -8,6 +8,7 @@ import { serverManifestName } from '../../core/base_manifest.ts';
 import { HoldfastError } from '../../core/errors.ts';
 import type { FilterSpec, MeasuredBytes } from '../../core/manifest.ts';
 import { formatBytes } from '../../core/units.ts';
+import { canDecryptOwn } from '../../pipeline/encryption_check.ts';
 import type { Filter } from '../../pipeline/filter.ts';
 import { createByteCounter } from '../../pipeline/measure.ts';
 import { newBackupFilters } from '../../pipeline/new_backup_filters.ts';
@@ -32,6 +33,7 @@ import { type ChildExit, type DataChild, type Outlet, startChild } from '../../p
 import type { FolderWriter } from '../../storage/storage.ts';
 import { type Context, flowContext } from '../context.ts';
 import { createScratchFolder } from '../scratch_folder.ts';
+import { type ArchiveContents, createArchiveObserver, emptyContents } from './base_archives.ts';
 
 /** What is run, and where its output goes. */
 export interface BaseRun {
@@ -58,6 +60,8 @@ export interface WrittenArchive {
   readonly oid: number | null;
   readonly filters: readonly FilterSpec[];
   readonly stored: MeasuredBytes;
+  /** `null` where only who reads it back will see them. */
+  readonly plain: MeasuredBytes | null;
 }
 
 /** What came of pg_basebackup. */
@@ -65,6 +69,11 @@ export interface WrittenBase {
   readonly archives: readonly WrittenArchive[];
   /** PostgreSQL's own list of the files; `null`: it is in the archive. */
   readonly serverManifest: Buffer | null;
+  /**
+   * What was in the archives as they were written, where nobody here can decrypt what is stored;
+   * else `null`.
+   */
+  readonly seen: ArchiveContents | null;
   /** What the server said of pages with a wrong checksum. */
   readonly damagedPages: readonly string[];
   readonly warnings: readonly string[];
@@ -76,6 +85,8 @@ interface Compressing {
   readonly filters: readonly Filter[];
   readonly specs: readonly FilterSpec[];
   readonly extension: string;
+  /** Takes what is in the archives as it passes; `null`: nobody looks. */
+  readonly seen: ArchiveContents | null;
 }
 
 const damagedPagesMax = 100;
@@ -89,10 +100,13 @@ async function compressing({ context, tool }: BaseRun): Promise<Compressing> {
   const filters = await newBackupFilters(settings, context.environment);
   const specs = filters.map(({ spec }) => spec);
   const extension = filters.map((filter) => filter.extension).join('');
-  const isOwn = compression === 'zstd' && tool.major >= clientCompressionMajor;
+  // A machine with public keys alone sees what is in the archives now, or never.
+  const isLocked = !(await canDecryptOwn(specs, flowContext(context)));
+  const seen = isLocked ? emptyContents() : null;
+  const isOwn = compression === 'zstd' && tool.major >= clientCompressionMajor && !isLocked;
   return isOwn
-    ? { own: { level, threads }, filters: filters.slice(1), specs, extension }
-    : { own: null, filters, specs, extension };
+    ? { own: { level, threads }, filters: filters.slice(1), specs, extension, seen }
+    : { own: null, filters, specs, extension, seen };
 }
 
 /** A pg_basebackup that runs, and what it has said of damaged pages. */
@@ -181,28 +195,32 @@ export function noIncrementReason(error: unknown): string | null {
 /** The data directory alone: one stream into the store, nothing is staged. */
 async function streamBase(run: BaseRun, how: Compressing): Promise<WrittenBase> {
   const { context, signal, folder } = run;
-  const { own, filters, specs, extension } = how;
+  const { own, filters, specs, extension, seen } = how;
   const begin = await start(run, own, null);
   const name = `base.tar${extension}`;
   const started: RunningBackup[] = [];
+  const reader = seen === null ? null : createArchiveObserver(null, seen);
   try {
-    const { stored } = await store({
+    const { stored, plain } = await store({
       source: (into) => {
         const running = begin(into);
         started.push(running);
         return toleratingDamage(run, running.child);
       },
       filters,
-      observers: [],
-      plainUnseen: true,
+      observers: reader === null ? [] : [reader],
+      plainUnseen: reader === null,
       storedObservers: [createByteCounter(run.onBytes)],
       sinks: [(body) => folder.put(name, body)],
       context: flowContext(context, signal),
     });
+    reader?.finish();
     const [running] = started;
+    const known = reader === null ? null : plain;
     return {
-      archives: [{ name, oid: null, filters: specs, stored }],
+      archives: [{ name, oid: null, filters: specs, stored, plain: known }],
       serverManifest: null,
+      seen,
       damagedPages: running?.damagedPages ?? [],
       warnings: baseBackupWarnings(running?.child.stderrTail() ?? ''),
     };
@@ -239,16 +257,19 @@ async function moveStaged(run: BaseRun, staged: string, how: Compressing) {
     if (archive === null) continue;
     const path = join(staged, file);
     const name = `${archive.stem}${how.extension}`;
-    const { stored } = await store({
+    const reader = how.seen === null ? null : createArchiveObserver(archive.oid, how.seen);
+    const { stored, plain } = await store({
       source: createReadStream(path, { highWaterMark: 1024 * 1024 }),
       filters: how.filters,
-      observers: [],
+      observers: reader === null ? [] : [reader],
       storedObservers: [createByteCounter(run.onBytes)],
       sinks: [(body) => folder.put(name, body)],
       context: flowContext(context, signal),
     });
+    reader?.finish();
     await rm(path);
-    archives.push({ name, oid: archive.oid, filters: how.specs, stored });
+    const known = reader === null ? null : plain;
+    archives.push({ name, oid: archive.oid, filters: how.specs, stored, plain: known });
   }
   return archives;
 }
@@ -274,7 +295,7 @@ async function stageBase(run: BaseRun, how: Compressing): Promise<WrittenBase> {
     const serverManifest = await readFile(listed);
     const archives = await moveStaged(run, staged, how);
     const warnings = baseBackupWarnings(child.stderrTail());
-    return { archives, serverManifest, damagedPages, warnings };
+    return { archives, serverManifest, seen: how.seen, damagedPages, warnings };
   } finally {
     await scratch.remove();
   }

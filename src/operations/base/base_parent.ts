@@ -7,6 +7,7 @@ import { chainOf, chooseParent, isGood } from '../../core/base_chain.ts';
 import { serverManifestName } from '../../core/base_manifest.ts';
 import { HoldfastError } from '../../core/errors.ts';
 import type { FilterSpec } from '../../core/manifest.ts';
+import { encryptionOf } from '../../core/recipients.ts';
 import { parseServerManifest } from '../../core/server_manifest.ts';
 import type { ClusterFacts } from '../../postgres/cluster_facts.ts';
 import type { ServerFacts } from '../../postgres/facts.ts';
@@ -14,7 +15,8 @@ import { fileMode } from '../../process/durable.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { RepositoryContext } from '../context.ts';
 import { createScratchFolder } from '../scratch_folder.ts';
-import { readServerManifest, type StoredBase } from './unpack_archive.ts';
+import { keptServerManifest } from './kept_manifest.ts';
+import { readServerManifest, type StoredBase, serverManifestOf } from './unpack_archive.ts';
 
 /** The backup that an incremental one builds upon, and what is needed of it. */
 export interface PreparedParent {
@@ -22,7 +24,7 @@ export interface PreparedParent {
   /** Its own chain, the whole backup first, itself last. */
   readonly chain: readonly StoredBase[];
   /** Of every archive in its chain. */
-  readonly filters: readonly FilterSpec['name'][];
+  readonly filters: readonly FilterSpec[];
   /** Its backup_manifest, in the temporary folder. */
   readonly serverManifestPath: string;
   /** Removes that copy. */
@@ -37,6 +39,8 @@ export type ParentChoice =
 const parentPrefix = 'holdfast-parent-';
 /** What is wrong with a backup, and not with the store or this run. */
 const damageCodes = new Set<string>(['BACKUP_NOT_FOUND', 'DAMAGED', 'MANIFEST_INVALID']);
+/** What is wrong with a key. */
+const keyCodes = new Set<string>(['USAGE', 'WRONG_KEY', 'CONFIG_INVALID', 'PROGRAM_MISSING']);
 
 const instead = (fullInstead: string): ParentChoice => ({ parent: null, fullInstead });
 
@@ -53,6 +57,22 @@ async function whatIsMissing(storage: Storage, chain: readonly StoredBase[]) {
     }
   }
   return null;
+}
+
+/** Its list of files: the copy of this machine, where the stored one is encrypted. */
+async function parentList(context: RepositoryContext, parent: StoredBase): Promise<Buffer> {
+  const file = serverManifestOf(parent);
+  if (encryptionOf(file.filters) === null) return readServerManifest(context, parent);
+  const { stateDir } = context.repository;
+  const kept = await keptServerManifest(stateDir, parent.manifest.cluster, file.plain.sha256);
+  if (kept !== null) return kept;
+  try {
+    return await readServerManifest(context, parent);
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || !keyCodes.has(error.code)) throw error;
+    const message = `its ${file.name} cannot be decrypted here, and this machine has no copy of it`;
+    throw new HoldfastError('DAMAGED', message, { cause: error });
+  }
 }
 
 /**
@@ -89,7 +109,7 @@ export async function prepareParent(
   try {
     const missing = await whatIsMissing(storage, chain);
     if (missing !== null) return instead(missing);
-    bytes = await readServerManifest(storage, parent);
+    bytes = await parentList(context, parent);
     parseServerManifest(bytes);
   } catch (error) {
     if (!(error instanceof HoldfastError) || !damageCodes.has(error.code)) throw error;
@@ -104,9 +124,7 @@ export async function prepareParent(
     await scratch.remove();
     throw error;
   }
-  const filters = chain.flatMap(({ manifest }) =>
-    manifest.files.flatMap((file) => file.filters.map(({ name }) => name)),
-  );
+  const filters = chain.flatMap(({ manifest }) => manifest.files.flatMap((file) => file.filters));
   const { label } = parent;
   const { remove } = scratch;
   return {

@@ -4,6 +4,7 @@ import type { BaseTablespace } from '../../core/base_manifest.ts';
 import { HoldfastError } from '../../core/errors.ts';
 import type { FilterSpec } from '../../core/manifest.ts';
 import { shellQuote } from '../../core/quote.ts';
+import { encryptionOf } from '../../core/recipients.ts';
 import { formatBytes } from '../../core/units.ts';
 import { readTemplate } from '../template.ts';
 
@@ -13,7 +14,7 @@ export interface BaseScriptFacts {
   /** What has to be unpacked: the whole one first, this one last. */
   readonly chain: readonly string[];
   /** Of every archive in the chain. */
-  readonly filters: readonly FilterSpec['name'][];
+  readonly filters: readonly FilterSpec[];
   /** ISO 8601, UTC. */
   readonly createdAt: string;
   readonly serverVersion: string;
@@ -27,12 +28,20 @@ export interface BaseScriptFacts {
   readonly savedConfig: readonly string[];
 }
 
+/** For whom everything in the chain is encrypted, one key in a line. */
+function describeRecipients(filters: readonly FilterSpec[]): string {
+  return [...new Set(filters.flatMap((filter) => encryptionOf([filter])?.recipients ?? []))].join(
+    '\n',
+  );
+}
+
 /** The text of restore.sh for one base backup: every value is one word in single quotes. */
 export function renderBaseScript(facts: BaseScriptFacts): string {
   const values = new Map<string, string>([
     ['LABEL', facts.label],
     ['CHAIN', facts.chain.join(' ')],
-    ['PROGRAMS', [...new Set(facts.filters)].join(' ')],
+    ['PROGRAMS', [...new Set(facts.filters.map(({ name }) => name))].join(' ')],
+    ['RECIPIENTS', describeRecipients(facts.filters)],
     ['MAJOR', String(facts.serverMajor)],
     ['CREATED_AT', facts.createdAt],
     ['SERVER_VERSION', facts.serverVersion],

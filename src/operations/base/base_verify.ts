@@ -17,14 +17,16 @@ import { parseBaseManifest } from '../../core/base_manifest_codec.ts';
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import { manifestName, signatureName, sumsName } from '../../core/manifest.ts';
 import { parseSums, sumsOf } from '../../core/sums.ts';
+import { mayDecrypt } from '../../pipeline/encryption_check.ts';
 import { createByteCounter } from '../../pipeline/measure.ts';
-import type { RepositoryContext } from '../context.ts';
+import { flowContext, type RepositoryContext } from '../context.ts';
 import { holdBackup, requireThere } from '../hold_backup.ts';
 import { findUnsigned } from '../require_signature.ts';
 import {
   compareBytes,
   type Finding,
   findingOf,
+  isLockedError,
   type VerifyTarget,
   verifyStored,
 } from '../verify_file.ts';
@@ -35,7 +37,7 @@ import {
   readArchive,
 } from './base_archives.ts';
 import { type StoredChain, verifyDeep } from './base_deep.ts';
-import type { StoredBase } from './unpack_archive.ts';
+import { readServerManifest, type StoredBase } from './unpack_archive.ts';
 
 /** How much of it is read. */
 export interface BaseVerifyOptions {
@@ -52,6 +54,8 @@ export interface BaseVerifyResult {
   readonly entry: BaseEntry;
   readonly ok: boolean;
   readonly findings: readonly Finding[];
+  /** Files that are encrypted, and whose inside nobody here can look at. */
+  readonly locked: readonly string[];
   /** The labels of what PostgreSQL has checked put together; `null` where it was not asked. */
   readonly deep: readonly string[] | null;
   readonly seconds: number;
@@ -94,9 +98,15 @@ async function verifyBySums(
   }
 }
 
+/** Where a base backup lies, and what of it nobody here can decrypt. */
+interface BaseTarget extends VerifyTarget {
+  readonly context: RepositoryContext;
+  readonly locked: string[];
+}
+
 /** Verifies one archive, and gathers what is in it. */
 async function verifyArchive(
-  target: VerifyTarget,
+  target: BaseTarget,
   manifest: BaseManifest,
   file: BaseManifestFile,
   contents: ArchiveContents,
@@ -113,16 +123,29 @@ async function verifyArchive(
       ...compareBytes(file.name, 'plain', file.plain, measured.plain),
     ];
   } catch (error) {
-    return [findingOf(error, file.name)];
+    if (!isLockedError(error)) return [findingOf(error, file.name)];
+    target.locked.push(file.name);
+    return verifyStored(target, file.name, file.stored.sha256);
   }
 }
 
+/** Which of its archives nobody here can decrypt, as far as that is known without trying. */
+async function lockedArchives({ context }: BaseTarget, { files }: BaseManifest): Promise<string[]> {
+  const archives = files.filter(({ role }) => role === 'base' || role === 'tablespace');
+  const filters = archives.flatMap((file) => file.filters);
+  const isReadable = await mayDecrypt(filters, flowContext(context));
+  return isReadable ? [] : archives.map(({ name }) => name);
+}
+
 async function verifyFiles(
-  target: VerifyTarget,
-  manifest: BaseManifest,
+  target: BaseTarget,
+  backup: StoredBase,
   present: ReadonlyMap<string, number>,
-  depth: 'stored' | 'plain',
+  wanted: 'stored' | 'plain',
 ): Promise<Finding[]> {
+  const { manifest } = backup;
+  if (wanted === 'plain') target.locked.push(...(await lockedArchives(target, manifest)));
+  const depth = target.locked.length === 0 ? wanted : 'stored';
   const findings: Finding[] = [];
   const contents = emptyContents();
   for (const file of manifest.files) {
@@ -138,10 +161,10 @@ async function verifyFiles(
     } else findings.push(...(await verifyStored(target, file.name, file.stored.sha256)));
   }
   // Once the bytes differ, what can be read in them says nothing more.
-  if (findings.length > 0 || depth === 'stored') return findings;
-  const listed = await buffer(await target.storage.get(`${target.folder}/${serverManifestName}`));
+  if (findings.length > 0 || depth === 'stored' || target.locked.length > 0) return findings;
   const { wal_segment_bytes: segmentBytes } = manifest.server;
   try {
+    const listed = await readServerManifest(target.context, backup);
     const differing = compareContents(contents, listed, segmentBytes);
     return differing.map((message) => ({ file: manifestName, check: 'archive', message }));
   } catch (error) {
@@ -150,7 +173,7 @@ async function verifyFiles(
 }
 
 async function inspect(
-  target: VerifyTarget,
+  target: BaseTarget,
   entry: BaseEntry,
   depth: 'stored' | 'plain',
 ): Promise<Finding[]> {
@@ -188,7 +211,8 @@ async function inspect(
     if (known.has(name)) continue;
     findings.push({ file: name, check: 'extra', message: 'does not belong to the backup' });
   }
-  findings.push(...(await verifyFiles(target, manifest, present, depth)));
+  const backup = { label: entry.label, folder: target.folder, manifest };
+  findings.push(...(await verifyFiles(target, backup, present, depth)));
   return findings;
 }
 
@@ -240,7 +264,7 @@ async function lookDeep(
 }
 
 async function judge(
-  target: VerifyTarget & { readonly context: RepositoryContext },
+  target: BaseTarget,
   entry: BaseEntry,
   { depth, deep }: BaseVerifyOptions,
 ): Promise<Verdict> {
@@ -252,7 +276,9 @@ async function judge(
     const foreign = [chainFinding(`needs ${broken}, which is missing or damaged`)];
     return { own, foreign, deep: null };
   }
-  return deep ? lookDeep(context, entry, chain) : { own, foreign: [], deep: null };
+  return deep && target.locked.length === 0
+    ? lookDeep(context, entry, chain)
+    : { own, foreign: [], deep: null };
 }
 
 async function verifyHeld(
@@ -267,7 +293,8 @@ async function verifyHeld(
     bytes += more;
     options.onBytes?.(more);
   };
-  const target = { context, storage, folder: entry.folder, onBytes: count };
+  const locked: string[] = [];
+  const target = { context, storage, folder: entry.folder, onBytes: count, locked };
   const { own, foreign, deep } = await judge(target, entry, options);
   if (own.length > 0) await requireThere(storage, entry);
   const seconds = context.stopwatch() - started;
@@ -275,7 +302,7 @@ async function verifyHeld(
   const facts = {
     run_id: context.runId,
     host: context.host,
-    depth: deep === null ? options.depth : 'deep',
+    depth: locked.length > 0 ? 'stored' : deep === null ? options.depth : 'deep',
     bytes,
     duration_seconds: Math.round(seconds * 1000) / 1000,
     findings: own.slice(0, 100),
@@ -288,7 +315,8 @@ async function verifyHeld(
   } catch (error) {
     notRecorded = toHoldfastError(error, 'recording the result');
   }
-  return { entry, ok: findings.length === 0, findings, deep, seconds, bytes, notRecorded };
+  const ok = findings.length === 0;
+  return { entry, ok, findings, locked, deep, seconds, bytes, notRecorded };
 }
 
 /**

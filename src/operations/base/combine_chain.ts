@@ -84,7 +84,7 @@ async function unpackLink(
   };
   await unpackInto(null, folder);
   // It tells the program the digests of all files.
-  const listed = await readServerManifest(context.repository.storage, link);
+  const listed = await readServerManifest(context, link);
   await writeFile(join(folder, serverManifestName), listed, { mode: fileMode });
   await mkdir(join(folder, 'pg_tblspc'), { recursive: true, mode: folderMode });
   for (const { oid, folder: place } of target.tablespaces) {

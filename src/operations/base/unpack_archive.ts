@@ -1,18 +1,13 @@
 /** Unpacks an archive of a base backup into a folder, and proves every byte on the way. */
 
 import { buffer } from 'node:stream/consumers';
-import {
-  type BaseManifest,
-  type BaseManifestFile,
-  serverManifestName,
-} from '../../core/base_manifest.ts';
+import type { BaseManifest, BaseManifestFile } from '../../core/base_manifest.ts';
 import { HoldfastError } from '../../core/errors.ts';
-import { sha256Of } from '../../core/sums.ts';
 import { createByteCounter } from '../../pipeline/measure.ts';
-import { readBack } from '../../pipeline/read_back.ts';
+import { type Measurements, readBack } from '../../pipeline/read_back.ts';
 import { createTarUnpacker } from '../../pipeline/tar_unpack.ts';
-import type { Storage } from '../../storage/storage.ts';
 import { flowContext, type RepositoryContext } from '../context.ts';
+import { isLockedError, judgeLocked } from '../verify_file.ts';
 
 /** A base backup whose manifest was read. */
 export interface StoredBase {
@@ -44,12 +39,68 @@ export function archiveOf(backup: StoredBase, oid: number | null): BaseManifestF
   return tablespace === undefined ? null : fileOf(backup, tablespace.file);
 }
 
-/** PostgreSQL's own list of the backup's files. @throws HoldfastError DAMAGED, BACKUP_NOT_FOUND */
-export async function readServerManifest(storage: Storage, backup: StoredBase): Promise<Buffer> {
-  const key = `${backup.folder}/${serverManifestName}`;
-  const bytes = await buffer(await storage.get(key));
-  if (sha256Of(bytes) === fileOf(backup, serverManifestName).stored.sha256) return bytes;
-  throw new HoldfastError('DAMAGED', `${key} differs from what its manifest says`);
+/** The file of a backup that holds PostgreSQL's own list. @throws HoldfastError MANIFEST_INVALID */
+export function serverManifestOf(backup: StoredBase): BaseManifestFile {
+  const { files } = backup.manifest;
+  return fileOf(backup, files.find(({ role }) => role === 'backup_manifest')?.name ?? 'its list');
+}
+
+/**
+ * Reads a small file of a backup, decrypted.
+ *
+ * @throws HoldfastError DAMAGED, BACKUP_NOT_FOUND, WRONG_KEY; USAGE where no key was given
+ */
+export async function readSmallFile(
+  context: RepositoryContext,
+  backup: StoredBase,
+  file: BaseManifestFile,
+): Promise<Buffer> {
+  const key = `${backup.folder}/${file.name}`;
+  const { storage } = context.repository;
+  let bytes = Buffer.alloc(0);
+  const measured = await readBack({
+    body: await storage.get(key),
+    filters: file.filters,
+    sinks: [
+      async (body) => {
+        bytes = await buffer(body);
+      },
+    ],
+    context: flowContext(context),
+  }).catch((error: unknown) => explainLocked(context, key, file, error));
+  requireSame(key, file, measured);
+  return bytes;
+}
+
+/** PostgreSQL's own list of the backup's files. @throws as {@link readSmallFile} */
+export function readServerManifest(
+  context: RepositoryContext,
+  backup: StoredBase,
+): Promise<Buffer> {
+  return readSmallFile(context, backup, serverManifestOf(backup));
+}
+
+function requireSame(key: string, file: BaseManifestFile, { stored, plain }: Measurements): void {
+  if (stored.sha256 === file.stored.sha256 && plain.sha256 === file.plain.sha256) return;
+  throw new HoldfastError('DAMAGED', `${key} differs from what its manifest says`, {
+    hint: 'Run verify_backups.ts, and restore from another base backup or another copy.',
+  });
+}
+
+/** A key that does not fit says nothing where the bytes have changed. */
+export async function explainLocked(
+  context: RepositoryContext,
+  key: string,
+  file: BaseManifestFile,
+  error: unknown,
+): Promise<never> {
+  if (!isLockedError(error)) throw error;
+  const [finding] = await judgeLocked(context, file, () => context.repository.storage.get(key));
+  if (finding === undefined) throw error;
+  throw new HoldfastError('DAMAGED', `${key} ${finding.message}`, {
+    hint: 'Run verify_backups.ts, and restore from another base backup or another copy.',
+    cause: error,
+  });
 }
 
 /**
@@ -68,17 +119,14 @@ export async function unpackArchive(
   onBytes: (bytes: number) => void,
 ): Promise<void> {
   const key = `${from}/${file.name}`;
-  const { stored, plain } = await readBack({
+  const measured = await readBack({
     body: await context.repository.storage.get(key),
     filters: file.filters,
     storedObservers: [createByteCounter(onBytes)],
     to: createTarUnpacker(folder),
     context: flowContext(context),
-  });
-  if (stored.sha256 === file.stored.sha256 && plain.sha256 === file.plain.sha256) return;
-  throw new HoldfastError('DAMAGED', `${key} differs from what its manifest says`, {
-    hint: 'Run verify_backups.ts, and restore from another base backup or another copy.',
-  });
+  }).catch((error: unknown) => explainLocked(context, key, file, error));
+  requireSame(key, file, measured);
 }
 
 /** Does something with a backup; an error tells in its details which one it was. */

@@ -32,6 +32,7 @@ import { beginCopies, copyWarnings } from '../begin_copies.ts';
 import { beginLabel } from '../begin_label.ts';
 import { cleanUp } from '../clean_up.ts';
 import type { RepositoryContext } from '../context.ts';
+import { planReadBack, requireEncryption } from '../encryption_ready.ts';
 import { openDatabase } from '../open_database.ts';
 import { putSignature } from '../sign_manifest.ts';
 import { stopOnLostLock } from '../stop_on_lost_lock.ts';
@@ -163,8 +164,9 @@ async function writeBackup(
     globals.file,
   ]);
   const files = [dump.file, globals.file, script];
-  const depth = request.verify ? 'plain' : settings.read_back;
-  const readBack = await readBackFiles(context, folder, files, depth, signal);
+  const wanted = request.verify ? 'plain' : settings.read_back;
+  const plan = await planReadBack(context, dump.file.filters, wanted);
+  const readBack = await readBackFiles(context, folder, files, plan.depth, signal);
   const manifest = buildManifest({
     ...begun,
     tier: request.tier,
@@ -179,7 +181,7 @@ async function writeBackup(
     durationSeconds: context.stopwatch() - begun.startedSeconds,
     files,
     reading: dump.reading,
-    warnings: collectWarnings(prepared, written),
+    warnings: [...collectWarnings(prepared, written), ...plan.warnings],
     readBack,
   });
   const manifestBytes = serializeManifest(manifest);
@@ -202,7 +204,7 @@ async function backupLocked(
   const { tier } = request;
   const above = databaseFolder(cluster, database.name);
   await cleanUp(context, ready.stores, above);
-  const { label, startedAt } = await beginLabel(context, ready.storage, above, tier);
+  const { label, startedAt } = await beginLabel(context, ready.stores, above, tier);
   const key = backupFolder(cluster, database.name, label);
   const run = await beginRun({
     stateDir: context.repository.stateDir,
@@ -221,7 +223,10 @@ async function backupLocked(
       const begun = { label, startedAt, startedSeconds: context.stopwatch() };
       const manifest = await writeBackup(context, request, prepared, lock, folder, begun);
       const copies = folder.report();
-      const warnings = [...manifest.warnings.map(({ message }) => message), ...copyWarnings(copies)];
+      const warnings = [
+        ...manifest.warnings.map(({ message }) => message),
+        ...copyWarnings(copies),
+      ];
       return { manifest, folder: key, copies, warnings };
     } catch (error) {
       await folder.abort();
@@ -247,6 +252,7 @@ export async function backupFull(
 ): Promise<BackupResult> {
   const { target, waitMs } = request;
   const { host, pid, log, signal } = context;
+  await requireEncryption(context);
   const holder = formatLockHolder({ operation: 'full', startedAt: context.clock(), host, pid });
   const { client, parameters } = await openDatabase(context, target, holder);
   try {

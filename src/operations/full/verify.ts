@@ -43,6 +43,8 @@ export interface VerifyResult {
   readonly entry: CatalogEntry;
   readonly ok: boolean;
   readonly findings: readonly Finding[];
+  /** Files that are encrypted, and whose inside nobody here can look at. */
+  readonly locked: readonly string[];
   /** How long it took. */
   readonly seconds: number;
   /** Stored bytes that were read. */
@@ -57,6 +59,7 @@ const documentBytesMax = 512 * 1024 * 1024;
 /** What is wrong with a backup, as far as it was found. */
 class Verification {
   readonly findings: Finding[] = [];
+  readonly locked: string[] = [];
   bytes = 0;
   readonly #context: Context;
   readonly #storage: Storage;
@@ -100,6 +103,7 @@ class Verification {
       storage: this.#storage,
       folder: this.#folder,
       onBytes: this.#count,
+      onLocked: (name) => this.locked.push(name),
     };
   }
 
@@ -244,6 +248,8 @@ export interface InspectedPlace {
 /** What an inspection found, and how many stored bytes it read. */
 export interface Inspection {
   readonly findings: readonly Finding[];
+  /** Files that are encrypted, and whose inside nobody here can look at. */
+  readonly locked: readonly string[];
   readonly bytes: number;
 }
 
@@ -259,10 +265,10 @@ export async function inspectBackup(
 ): Promise<Inspection> {
   const verification = new Verification(context, place, options);
   await verification.run();
-  const { findings, bytes } = verification;
+  const { findings, locked, bytes } = verification;
   const { storage, folder } = place;
   if (findings.length > 0) await requireThere(storage, { label: basename(folder), folder });
-  return { findings, bytes };
+  return { findings, locked, bytes };
 }
 
 /**
@@ -289,19 +295,19 @@ async function verifyHeld(
   const started = context.stopwatch();
   const { storage } = context.repository;
   const place = { storage, folder: entry.folder, entry };
-  const { findings, bytes } = await inspectBackup(context, place, options);
+  const { findings, locked, bytes } = await inspectBackup(context, place, options);
   const seconds = context.stopwatch() - started;
   const ok = findings.length === 0;
   const facts = {
     run_id: context.runId,
     host: context.host,
-    depth: options.depth,
+    depth: locked.length > 0 ? 'stored' : options.depth,
     bytes,
     duration_seconds: Math.round(seconds * 1000) / 1000,
     findings: findings.slice(0, 100),
   };
   const notRecorded = await record(context, entry, facts, ok);
-  return { entry, ok, findings, seconds, bytes, notRecorded };
+  return { entry, ok, findings, locked, seconds, bytes, notRecorded };
 }
 
 /**

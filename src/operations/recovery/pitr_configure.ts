@@ -1,11 +1,9 @@
 /** Writes what a restored cluster is told: where WAL comes from, where to stop, its settings. */
 
-import { createHash } from 'node:crypto';
 import { accessSync, constants } from 'node:fs';
 import { access, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { buffer } from 'node:stream/consumers';
-import { walFolder } from '../../catalog/wal_archive.ts';
+import { walFolder as archiveFolder } from '../../catalog/wal_archive.ts';
 import type { BaseConfigFile } from '../../core/base_manifest.ts';
 import { HoldfastError } from '../../core/errors.ts';
 import { lastSettings, withoutInherited } from '../../postgres/conf_lines.ts';
@@ -26,6 +24,7 @@ import {
   restoreCommand,
   writeHook,
 } from '../archiving/wal_hooks.ts';
+import { readSmallFile } from '../base/unpack_archive.ts';
 import type { RepositoryContext } from '../context.ts';
 import type { PitrPlan } from './pitr_plan.ts';
 import type { PitrRequest } from './pitr_request.ts';
@@ -50,13 +49,22 @@ export async function modesOf(pgdata: string): Promise<{ folder: number; file: n
 const segmentNameLength = 24;
 
 /** Puts the command that takes WAL out of the archive in its place. */
-async function prepareFetch(context: RepositoryContext, plan: PitrPlan, isNewest: boolean) {
+async function prepareFetch(
+  context: RepositoryContext,
+  plan: PitrPlan,
+  isNewest: boolean,
+  walFolder: string | null,
+) {
   // The backup has all that it needs; a command has to be there.
   if (plan.segments.length === 0) return { restoreCommand: 'false', recoveryEndCommand: null };
   const { root } = context.repository;
-  const hook = hookFile(root, plan.cluster, 'wal_fetch');
+  // What was brought has a command of its own, which goes with it.
+  const isBrought = walFolder !== null;
+  const hook = isBrought
+    ? join(walFolder, 'wal_fetch')
+    : hookFile(root, plan.cluster, 'wal_fetch');
   const text = renderWalFetch({
-    archive: join(root, walFolder(plan.cluster)),
+    archive: isBrought ? join(walFolder, 'wal') : join(root, archiveFolder(plan.cluster)),
     systemIdentifier: plan.base.manifest.server.system_identifier,
     segmentBytes: plan.segmentBytes,
     path: await hookPath(context.environment),
@@ -77,13 +85,11 @@ async function isThere(path: string): Promise<boolean> {
 
 /** A saved file of the backup. @throws HoldfastError DAMAGED */
 async function readSaved(context: RepositoryContext, plan: PitrPlan, name: string) {
-  const key = `${plan.base.folder}/${name}`;
-  const bytes = await buffer(await context.repository.storage.get(key));
   const listed = plan.base.manifest.files.find((file) => file.name === name);
-  if (createHash('sha256').update(bytes).digest('hex') === listed?.stored.sha256) {
-    return bytes.toString('utf8');
+  if (listed !== undefined) {
+    return (await readSmallFile(context, plan.base, listed)).toString('utf8');
   }
-  throw new HoldfastError('DAMAGED', `${key} differs from what its manifest says`, {
+  throw new HoldfastError('DAMAGED', `the manifest of ${plan.base.label} does not list ${name}`, {
     hint: 'Restore without --with-config, or from another base backup.',
   });
 }
@@ -114,7 +120,7 @@ async function findConfig(
     if (entry.setting === 'hba_file') others.set('pg_hba.conf', await read(entry));
     if (entry.setting === 'ident_file') others.set('pg_ident.conf', await read(entry));
     if (entry.setting !== 'include') continue;
-    const place = `${savedFolder}/${entry.file}`;
+    const place = `${savedFolder}/${entry.file.replace(/\.(?:age|gpg)$/, '')}`;
     included.push({ path: entry.path, place, text: await read(entry) });
   }
   return { main: main === undefined ? inside : await read(main), included, others };
@@ -167,7 +173,12 @@ export async function configurePitr(
   context: RepositoryContext,
   plan: PitrPlan,
   request: PitrRequest,
-  found: { readonly cluster: RestoredCluster; readonly control: string },
+  found: {
+    readonly cluster: RestoredCluster;
+    readonly control: string;
+    /** Where the WAL was brought; `null`: it is in the archive. */
+    readonly walFolder: string | null;
+  },
 ): Promise<Configured> {
   const { pgdata, action, recovery } = request;
   const { control } = found;
@@ -183,7 +194,12 @@ export async function configurePitr(
     major: Math.floor(manifest.server.version_num / 10_000),
     timeline: isOwnTimeline ? null : plan.timeline,
     action,
-    ...(await prepareFetch(context, plan, request.recovery.target.kind === 'newest')),
+    ...(await prepareFetch(
+      context,
+      plan,
+      request.recovery.target.kind === 'newest',
+      found.walFolder,
+    )),
   });
   const auto = join(pgdata, autoName);
   const original = withoutInherited((await isThere(auto)) ? await readFile(auto, 'utf8') : '');

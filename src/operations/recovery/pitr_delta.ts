@@ -65,7 +65,7 @@ export async function prepareDelta(
   tablespaces: Tablespaces,
 ): Promise<Delta> {
   requireSameCluster(plan, existing);
-  const bytes = await readServerManifest(context.repository.storage, plan.base);
+  const bytes = await readServerManifest(context, plan.base);
   const { files } = parseServerManifest(bytes);
   const { version_num: version } = plan.base.manifest.server;
   const backup = { files, major: Math.floor(version / 10_000) };

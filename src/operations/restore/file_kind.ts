@@ -1,10 +1,15 @@
 /** Recognises a file that is to be restored by its first bytes, not by its name. */
 
 import { isUtf8 } from 'node:buffer';
+import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
 import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { HoldfastError } from '../../core/errors.ts';
 import type { FilterSpec } from '../../core/manifest.ts';
+import type { EncryptionSpec } from '../../core/recipients.ts';
+import { encryptionFilter } from '../../pipeline/encrypt.ts';
+import type { FlowContext } from '../../pipeline/flow.ts';
 import type { DumpFormat } from '../backup_source.ts';
 
 /** What a file is. */
@@ -39,6 +44,7 @@ const begins =
     marks.some((mark) => head.startsWith(mark));
 const unpack = (program: string) => `Unpack it first: ${program}.`;
 const decrypt = (program: string) => `Decrypt it first: ${program}.`;
+const isAge = begins('age-encryption.org/', '-----BEGIN AGE ENCRYPTED FILE-----');
 
 /** A binary OpenPGP message begins with a packet of a session key (RFC 9580, 4.2 and 5). */
 function isOpenPgp(head: string): boolean {
@@ -51,7 +57,7 @@ function isOpenPgp(head: string): boolean {
 /** What people have by mistake. */
 const strangers: readonly Stranger[] = [
   {
-    isIt: begins('age-encryption.org/', '-----BEGIN AGE ENCRYPTED FILE-----'),
+    isIt: isAge,
     what: 'is encrypted with age',
     hint: decrypt('age --decrypt --identity KEY --output FILE.decrypted FILE'),
   },
@@ -147,17 +153,72 @@ function formatOf(beginning: Buffer, inside: string): DumpFormat {
   return 'sql';
 }
 
+/** What encrypted a file, by its beginning; whom for it does not say. */
+function encryptionOf(stored: Buffer): EncryptionSpec | null {
+  const head = stored.subarray(0, plainBytes).toString('latin1');
+  if (isAge(head)) return { name: 'age', recipients: [] };
+  return isOpenPgp(head) ? { name: 'gpg', recipients: [] } : null;
+}
+
+/** The beginning of what an encrypted file holds. @throws HoldfastError WRONG_KEY, DAMAGED, USAGE */
+async function beginningDecrypted(
+  path: string,
+  spec: EncryptionSpec,
+  flow: FlowContext,
+): Promise<Buffer> {
+  const stage = await encryptionFilter(spec).backward(flow);
+  if (stage.kind !== 'child') throw refused(`is encrypted with ${spec.name}`);
+  const { child, explain } = stage;
+  const parts: Buffer[] = [];
+  let bytes = 0;
+  const body = createReadStream(path);
+  // The program is ended as soon as it has said enough.
+  const fed = pipeline(body, child.stdin).catch(() => undefined);
+  try {
+    for await (const part of child.stdout as AsyncIterable<Buffer>) {
+      parts.push(part);
+      bytes += part.length;
+      if (bytes >= storedBytes) break;
+    }
+    if (bytes < storedBytes) {
+      const { status } = await child.exited;
+      const failed = status === null || status === 0 ? null : explain?.(child.stderrTail());
+      if (failed !== null && failed !== undefined) throw failed;
+    }
+    return Buffer.concat(parts).subarray(0, storedBytes);
+  } finally {
+    body.destroy();
+    await child.end();
+    await fed;
+  }
+}
+
+function kindOf(stored: Buffer): FilterSpec | null {
+  const found = compressions.find(([magic]) => stored.subarray(0, magic.length).equals(magic));
+  return found?.[1] ?? null;
+}
+
 /**
  * @param path a regular file
- * @throws HoldfastError NOT_A_DUMP, without the name of the file: what it is, and what to do
+ * @param flow decrypts it, where it is encrypted; without it no such file is taken
+ * @throws HoldfastError NOT_A_DUMP, without the name of the file: what it is, and what to do;
+ *   WRONG_KEY, DAMAGED, USAGE where its beginning cannot be decrypted
  */
-export async function recogniseFile(path: string): Promise<FileKind> {
-  const stored = await readBeginning(path);
-  if (stored.length === 0) throw refused('is empty');
-  const found = compressions.find(([magic]) => stored.subarray(0, magic.length).equals(magic));
-  if (found === undefined)
-    return { filters: [], format: formatOf(stored.subarray(0, plainBytes), '') };
-  const [, filter] = found;
+export async function recogniseFile(path: string, flow?: FlowContext): Promise<FileKind> {
+  const encrypted = await readBeginning(path);
+  if (encrypted.length === 0) throw refused('is empty');
+  const encryption = flow === undefined ? null : encryptionOf(encrypted);
+  const stored =
+    encryption === null || flow === undefined
+      ? encrypted
+      : await beginningDecrypted(path, encryption, flow);
+  const outer = encryption === null ? [] : [encryption as FilterSpec];
+  const within = encryption === null ? '' : `decrypted (${encryption.name}) `;
+  const filter = kindOf(stored);
+  if (filter === null) {
+    return { filters: outer, format: formatOf(stored.subarray(0, plainBytes), within) };
+  }
   const beginning = await beginningInside(stored, filter.name);
-  return { filters: [filter], format: formatOf(beginning, `unpacked (${filter.name}) `) };
+  const format = formatOf(beginning, `${within}unpacked (${filter.name}) `);
+  return { filters: [filter, ...outer], format };
 }

@@ -16,7 +16,7 @@ import type { BackupSource } from '../backup_source.ts';
 import { type Context, flowContext } from '../context.ts';
 import { damageError, inspectBackup } from '../full/verify.ts';
 import { requireSignedSource } from '../require_signature.ts';
-import { compareBytes, comparePlain } from '../verify_file.ts';
+import { compareBytes, comparePlain, isLockedError, judgeLocked } from '../verify_file.ts';
 import { describeSql, type ReadSql, requireSql } from './restore_sql.ts';
 import { createUnpackedFile } from './restore_unpack.ts';
 import { patchAndDigest } from './trailing_digest.ts';
@@ -103,6 +103,18 @@ function explainDamage(error: unknown, { description, dump, manifest }: BackupSo
   });
 }
 
+/** A key that does not fit says nothing where the bytes have changed: then they are damaged. */
+async function explainLocked(
+  context: Context,
+  source: BackupSource,
+  error: unknown,
+): Promise<unknown> {
+  const recorded = recordedDump(source);
+  if (recorded === null || !isLockedError(error)) return error;
+  const findings = await judgeLocked(context, recorded, source.dump.open);
+  return findings.length === 0 ? error : damageError(source.description, findings);
+}
+
 /**
  * Reads the dump to its end: decompressed, digested, and where that is wished understood.
  *
@@ -139,8 +151,8 @@ async function readDump(
       ],
       file,
       context: flowContext(context),
-    }).catch((error: unknown) => {
-      throw explainDamage(error, source);
+    }).catch(async (error: unknown) => {
+      throw explainDamage(await explainLocked(context, source, error), source);
     });
     const plain = measure?.result() ?? null;
     requireRecorded(source, stored, plain);
