@@ -111,14 +111,16 @@ export interface WalArchive {
  *
  * @param streamed what lies in the folder of its stream; nothing unless told
  * @param plain plain bytes of what is in the archive; none unless told
+ * @param folder where in the store it lies, unless in its place of a repository
  */
 export function openWalArchive(
   storage: Storage,
   cluster: string,
   streamed: ReadonlyMap<string, string> = new Map(),
   plain: ReadonlyMap<string, string> = new Map(),
+  folder: string = walFolder(cluster),
 ): WalArchive {
-  return new StoredWalArchive(storage, cluster, streamed, plain);
+  return new StoredWalArchive(storage, { cluster, folder, streamed, plain });
 }
 
 /** How a stored segment is compressed and encrypted; `null` for what is no segment. */
@@ -187,15 +189,13 @@ class StoredWalArchive implements WalArchive {
 
   constructor(
     storage: Storage,
-    cluster: string,
-    streamed: ReadonlyMap<string, string>,
-    plain: ReadonlyMap<string, string>,
+    place: Pick<WalArchive, 'cluster' | 'folder' | 'streamed' | 'plain'>,
   ) {
     this.storage = storage;
-    this.streamed = streamed;
-    this.plain = plain;
-    this.cluster = cluster;
-    this.folder = walFolder(cluster);
+    this.streamed = place.streamed;
+    this.plain = place.plain;
+    this.cluster = place.cluster;
+    this.folder = place.folder;
   }
 
   async list(): Promise<ArchiveListing> {

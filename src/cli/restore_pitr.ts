@@ -8,12 +8,12 @@ import { parseTarget, parseTargetTimeline } from '../core/recovery_target.ts';
 import { formatCount } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import type { PitrQuestion } from '../operations/recovery/pitr_check.ts';
-import { planPitr } from '../operations/recovery/pitr_plan.ts';
 import { preparePitr } from '../operations/recovery/pitr_prepare.ts';
 import type { PitrRequest, PitrResult, PreparedPitr } from '../operations/recovery/pitr_request.ts';
 import { recoveryRates } from '../operations/recovery/recovery_rates.ts';
-import { restoreToTarget } from '../operations/recovery/restore_to_target.ts';
+import { planFromStores, restoreFromStores } from '../operations/recovery/restore_from_stores.ts';
 import { withoutSigners } from '../operations/require_signature.ts';
+import { chooseStores, tellStore } from '../operations/store_choice.ts';
 import type { TargetAction } from '../postgres/recovery_settings.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { answerFor, confirm } from './confirm.ts';
@@ -25,6 +25,7 @@ import {
   preparedLines,
   tellPlan,
 } from './restore_pitr_plan.ts';
+import { readStoreChoice } from './store_options.ts';
 
 function recoveryOf(flags: Flags): RecoveryRequest {
   const text = (name: string) => flags[name] as string | undefined;
@@ -144,11 +145,14 @@ function confirmation({ context, flags, world }: Invocation, clusterOf: () => st
 
 /** What has become of it, and what to type next. */
 function tellResult({ log }: RepositoryContext, request: PitrRequest, result: PitrResult): void {
-  const { socket, report, warnings, aside, check } = result;
+  const { socket, report, warnings, aside, check, walFolder } = result;
   for (const warning of warnings) log.warn(`pg_combinebackup warns: ${warning}`);
   if (aside !== null) log.step(`what was there is now ${aside}: remove it when you may`);
   if (report === null) {
     log.step(`restored into ${result.pgdata}: the server replays the WAL when it is started`);
+    if (walFolder !== null) {
+      log.step(`it reads the WAL in ${walFolder}: remove that when the server is promoted`);
+    }
   } else {
     const where = report.lsn === null ? '' : ` at ${report.lsn}`;
     const when = report.time === null ? '' : `, last transaction ${report.time}`;
@@ -174,24 +178,27 @@ export async function restorePitrRun(invocation: Invocation): Promise<CommandRes
   }
   const request = requestOf(invocation);
   const named = flags.cluster as string | undefined;
+  const stores = chooseStores(context.repository, readStoreChoice(flags));
   const rates = await recoveryRates.read(context);
   const status = exitStatus.done;
   if (flags['dry-run'] === true) {
-    const wholeOnly = request.way === 'delta';
-    const plan = await planPitr(context, request.recovery, named, new Set(), wholeOnly);
+    const { plan, view, store } = await planFromStores(context, stores, request, named);
     const estimate = estimateOf(plan, rates);
+    tellStore(context, store);
     tellPlan(context, plan, request, estimate);
-    const prepared = await preparePitr(context, plan, request);
+    const prepared = await preparePitr(view, plan, request);
     for (const line of preparedLines(prepared)) context.log.step(line);
     const described = describePlan(plan, request, estimate);
-    const planned = { ...described, existing: describePrepared(prepared) };
+    const existing = describePrepared(prepared);
+    const planned = { ...described, store: store.spec.name, existing };
     return { status, json: { exit_status: status, dry_run: true, plan: planned } };
   }
   let before: PreparedPitr | null = null;
   let cluster = '';
   const ask = confirmation(invocation, () => cluster);
-  const { plan, result } = await restoreToTarget(
+  const { plan, result, store } = await restoreFromStores(
     context,
+    stores,
     {
       ...request,
       confirm: async (prepared) => {
@@ -200,16 +207,17 @@ export async function restorePitrRun(invocation: Invocation): Promise<CommandRes
       },
     },
     named,
-    (each) => {
+    (each, at) => {
       cluster = each.cluster;
+      tellStore(context, at.store);
       tellPlan(context, each, request, estimateOf(each, rates));
     },
   );
   tellResult(context, request, result);
   const { socket, report, warnings, aside, check } = result;
   const described = describePlan(plan, request, estimateOf(plan, rates));
-  const planned = { ...described, existing: describePrepared(before) };
-  const { notes } = result;
+  const planned = { ...described, store: store.spec.name, existing: describePrepared(before) };
+  const { notes, walFolder } = result;
   const json = { exit_status: status, dry_run: false, plan: planned, socket, report, warnings };
-  return { status, json: { ...json, notes, aside, check } };
+  return { status, json: { ...json, notes, aside, check, wal_folder: walFolder } };
 }

@@ -49,6 +49,9 @@ export function tellPlan(
       ? '  with the WAL that is in the backup'
       : `  with ${formatCount(segments.length, 'segment')} of WAL, ${first} to ${last}`,
   );
+  if (plan.isBrought && first !== undefined) {
+    log.step('  which are brought here first, whole and decrypted, for the server to read');
+  }
   const { recoveries } = estimate;
   const several = recoveries === 1 ? 'as the last one here' : `by the last ${recoveries} here`;
   const by = recoveries === 0 ? 'a guess' : several;
@@ -67,6 +70,7 @@ export function describePlan(plan: PitrPlan, request: PitrRequest, estimate: Rec
     first_segment: segments[0]?.name ?? null,
     last_segment: segments.at(-1)?.name ?? null,
     segments: segments.length,
+    wal_is_brought: plan.isBrought && segments.length > 0,
     cluster_bytes: base.manifest.cluster_bytes,
     chain: plan.chain.map(({ label }) => label),
     needed_bytes: neededBytes(plan),

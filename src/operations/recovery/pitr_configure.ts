@@ -60,9 +60,7 @@ async function prepareFetch(
   const { root } = context.repository;
   // What was brought has a command of its own, which goes with it.
   const isBrought = walFolder !== null;
-  const hook = isBrought
-    ? join(walFolder, 'wal_fetch')
-    : hookFile(root, plan.cluster, 'wal_fetch');
+  const hook = isBrought ? join(walFolder, 'wal_fetch') : hookFile(root, plan.cluster, 'wal_fetch');
   const text = renderWalFetch({
     archive: isBrought ? join(walFolder, 'wal') : join(root, archiveFolder(plan.cluster)),
     systemIdentifier: plan.base.manifest.server.system_identifier,

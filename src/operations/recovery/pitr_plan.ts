@@ -16,6 +16,7 @@ import {
   type Verdict,
 } from '../../core/recovery.ts';
 import { describeTarget } from '../../core/recovery_target.ts';
+import { type ArchiveListing, segmentSuffix } from '../../core/wal_listing.ts';
 import type { RunSegment, WalTree } from '../../core/wal_ranges.ts';
 import { walTree } from '../../core/wal_ranges.ts';
 import { openStreamedArchive, unfinishedFile } from '../archiving/streamed_archive.ts';
@@ -39,6 +40,12 @@ export interface PitrPlan {
   readonly segmentBytes: number;
   /** Stands for the last segment, which is not complete ({@link unfinishedFile}); else `null`. */
   readonly unfinished: string | null;
+  /** Where the WAL is, as the plan found it. */
+  readonly archive: WalArchive;
+  /** The server cannot take it from there: it is elsewhere, or encrypted. */
+  readonly isBrought: boolean;
+  /** Names of the history files in the archive. */
+  readonly histories: readonly string[];
 }
 
 /** What can be recovered to on one timeline. Positions as PostgreSQL writes them. */
@@ -223,6 +230,18 @@ function without(bases: readonly BaseEntry[], avoid: ReadonlySet<string>, at: Da
   );
 }
 
+/** Whether the server cannot take the WAL from where it is: not on this machine, or encrypted. */
+function isOutOfReach(
+  { repository }: RepositoryContext,
+  listing: ArchiveListing,
+  needed: readonly RunSegment[],
+): boolean {
+  if (repository.storage !== repository.local) return true;
+  const sealed = listing.segments.filter(({ suffix }) => suffix !== segmentSuffix);
+  const names = new Set(sealed.map(({ name }) => name));
+  return needed.some(({ name }) => names.has(name));
+}
+
 function isUsableBase(base: BaseEntry): base is UsableBase {
   return base.manifest !== null;
 }
@@ -259,7 +278,9 @@ export async function planPitr(
       const { segmentBytes } = tree;
       const segments = neededOf(candidate, verdict, segmentBytes);
       const unfinished = unfinishedFile(archive, segments);
-      const rest = { timeline, segments, segmentBytes, unfinished };
+      const wal = { archive, isBrought: isOutOfReach(context, listing, segments) };
+      const histories = listing.histories.map(({ name }) => name);
+      const rest = { timeline, segments, segmentBytes, unfinished, histories, ...wal };
       const over = passedOver(bases, base.label);
       return { cluster, base, chain: [whole, ...more], passedOver: over, ...rest };
     }

@@ -21,8 +21,9 @@ import { isFree, readMark, requireFree } from './pitr_folder.ts';
 import { requireOurPlace } from './pitr_place.ts';
 import type { PitrPlan } from './pitr_plan.ts';
 import type { PitrRequest, PreparedPitr } from './pitr_request.ts';
-import { requireRoom } from './pitr_room.ts';
+import { neededBytes, requireRoom } from './pitr_room.ts';
 import { mapTablespaces, ownPaths, requireApart, requireOutside } from './pitr_tablespaces.ts';
+import { findWalPlace } from './pitr_wal.ts';
 
 /** Unpacked so many bytes need a little more on a disk. */
 const spaceFactor = 1.02;
@@ -126,7 +127,8 @@ export async function preparePitr(
   if (existing !== null && way === 'delta') {
     const delta = await prepareDelta(context, plan, existing, own);
     await requireDeltaRoom(delta);
-    return { ...found, delta, aside: null };
+    const wal = await findWalPlace(context, plan, pgdata, delta.rewrittenBytes);
+    return { ...found, delta, aside: null, wal };
   }
   await requireRoom(plan, new Map<number | null, string>([[null, pgdata], ...own]));
   const time = context
@@ -134,7 +136,8 @@ export async function preparePitr(
     .toISOString()
     .replaceAll(/[-:]|\.\d+/g, '');
   const isAside = existing !== null && !isLeft(existing, identifier);
-  return { ...found, delta: null, aside: isAside ? `${pgdata}.before_${time}` : null };
+  const wal = await findWalPlace(context, plan, pgdata, neededBytes(plan));
+  return { ...found, wal, delta: null, aside: isAside ? `${pgdata}.before_${time}` : null };
 }
 
 /** The lock that keeps two restores from one folder. @param digest of its path */

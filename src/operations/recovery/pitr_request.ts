@@ -1,5 +1,6 @@
 /** What a recovery is asked for, what was found before it begins, and what came of it. */
 
+import type { Store } from '../../catalog/stores.ts';
 import type { RecoveryRequest } from '../../core/recovery.ts';
 import type { RestoredCluster } from '../../postgres/recovery_cluster.ts';
 import type { RecoveryReport } from '../../postgres/recovery_log.ts';
@@ -8,6 +9,7 @@ import type { ExistingPgdata } from './existing_pgdata.ts';
 import type { PitrAnswer, PitrQuestion } from './pitr_check.ts';
 import type { Delta } from './pitr_delta.ts';
 import type { MappedTablespace } from './pitr_tablespaces.ts';
+import type { WalPlace } from './pitr_wal.ts';
 
 /** What was found. */
 export interface PreparedPitr {
@@ -21,6 +23,8 @@ export interface PreparedPitr {
   readonly delta: Delta | null;
   /** Where it is moved to; `null` where it is not. */
   readonly aside: string | null;
+  /** Where the WAL is brought; `null`: the server takes it from the archive itself. */
+  readonly wal: WalPlace | null;
 }
 
 /** What is restored, and where to. */
@@ -42,6 +46,8 @@ export interface PitrRequest {
    * in the backup, or in place of one, which is put aside.
    */
   readonly way?: 'new' | 'delta' | 'replace';
+  /** Besides the store that is restored from: asked for the WAL that it has damaged. */
+  readonly fallback?: readonly Store[];
   /** Asks before anything is touched; rejects to stop. */
   readonly confirm?: (prepared: PreparedPitr) => Promise<void>;
 }
@@ -61,6 +67,8 @@ export interface PitrResult {
   readonly warnings: readonly string[];
   /** What of the original's configuration was changed. */
   readonly notes: readonly string[];
+  /** Where the WAL lies that the server reads until it is promoted; `null`: in the archive. */
+  readonly walFolder: string | null;
   /** Where the data directory is that was there before; `null` where there was none. */
   readonly aside: string | null;
 }

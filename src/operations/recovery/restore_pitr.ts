@@ -30,6 +30,7 @@ import type { PitrPlan } from './pitr_plan.ts';
 import { lockPath, preparePitr, stagingFolder } from './pitr_prepare.ts';
 import type { PitrRequest, PitrResult, PreparedPitr } from './pitr_request.ts';
 import { ownPaths, tablespaceMap } from './pitr_tablespaces.ts';
+import { bringWal, removeWal } from './pitr_wal.ts';
 import { recoveryRates } from './recovery_rates.ts';
 
 /** What is done to one folder: everything but where it lies. */
@@ -61,7 +62,8 @@ async function configure(
   const cluster: RestoredCluster = { ...prepared.cluster, pgdata: at.control };
   const control = await readControlData(cluster);
   const own = { ...request, pgdata };
-  const { notes } = await configurePitr(context, plan, own, { cluster, control });
+  const found = { cluster, control, walFolder: prepared.wal?.folder ?? null };
+  const { notes } = await configurePitr(context, plan, own, found);
   const { folder: mode } = await modesOf(pgdata);
   for (const folder of [pgdata, ...mapped.map((each) => each.folder)]) await chmod(folder, mode);
   return [...notes];
@@ -220,12 +222,15 @@ export async function restorePitr(
     await request.confirm?.(prepared);
     begunAt = context.stopwatch();
     const filling = { context, plan, request, prepared };
+    // Before the data directory: without a key, or with a damaged segment, nothing is touched.
+    if (prepared.wal !== null) await bringWal(context, plan, prepared.wal, request.fallback ?? []);
     const filled = await holdBackups(context.repository, plan.chain, () => carryOut(filling));
     return { prepared, filled };
   });
   const { pgdata, aside } = prepared;
   for (const note of filled.notes) context.log.warn(note);
-  const done = { ...filled, pgdata, aside, pgCtl: prepared.cluster.tool.path };
+  const walFolder = prepared.wal?.folder ?? null;
+  const done = { ...filled, pgdata, aside, pgCtl: prepared.cluster.tool.path, walFolder };
   if (startPort === null) return { ...done, socket: null, report: null, check: null };
   const filledSeconds = context.stopwatch() - begunAt;
   const report = await startRecovery({ context, plan, request, prepared }, startPort);
@@ -240,5 +245,6 @@ export async function restorePitr(
   });
   const { question = null } = request;
   const check = await checkPitr(context, { socket, port: startPort }, question);
-  return { ...done, socket, report, check };
+  if (prepared.wal !== null) await removeWal(prepared.wal);
+  return { ...done, walFolder: null, socket, report, check };
 }
