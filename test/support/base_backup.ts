@@ -56,10 +56,11 @@ function collect() {
 export async function runTakeBase(
   environment: Readonly<Record<string, string>>,
   mode: 'full' | 'incremental' = 'full',
+  flags: readonly string[] = [],
 ): Promise<Outcome> {
   const [stdout, stderr] = [collect(), collect()];
   const status = await executeCommand(takeBase, {
-    argv: [mode, '--json'],
+    argv: [mode, '--json', ...flags],
     environment: { PATH: testEnvironment.PATH ?? '', HOME: '/nonexistent', ...environment },
     cwd: '/',
     stdin: Object.assign(Readable.from([]), { isTTY: false }),
