@@ -13,7 +13,7 @@ function project(
   include: string,
   timeoutMs: number,
   groupOrder: number,
-  setupFile = 'no_child_coverage',
+  setup: readonly string[] = ['no_child_coverage'],
 ): TestProjectInlineConfiguration {
   return {
     extends: true,
@@ -23,10 +23,14 @@ function project(
       testTimeout: timeoutMs,
       hookTimeout: Math.max(timeoutMs, minute),
       sequence: { groupOrder },
-      setupFiles: [`test/support/${setupFile}.ts`],
+      setupFiles: setup.map((name) => `test/support/${name}.ts`),
     },
   };
 }
+
+/** With servers. Of what is killed or timed the children are not slowed down by being counted. */
+const covered = ['in_memory', 'child_coverage'];
+const uncovered = ['in_memory', 'no_child_coverage'];
 
 export default defineConfig({
   cacheDir,
@@ -40,9 +44,9 @@ export default defineConfig({
       project('rules', 'test/*.test.ts', minute, 0),
       project('unit', 'test/unit/**/*.test.ts', minute, 0),
       project('contract', 'test/contract/**/*.test.ts', minute, 1),
-      project('integration', 'test/integration/**/*.test.ts', 3 * minute, 2, 'child_coverage'),
-      project('bench', 'test/bench/**/*.test.ts', 10 * minute, 2),
-      project('fault', 'test/fault/**/*.test.ts', 10 * minute, 3),
+      project('integration', 'test/integration/**/*.test.ts', 3 * minute, 2, covered),
+      project('bench', 'test/bench/**/*.test.ts', 10 * minute, 2, uncovered),
+      project('fault', 'test/fault/**/*.test.ts', 10 * minute, 3, uncovered),
       project('stores', 'test/stores/**/*.test.ts', 10 * minute, 4),
       project('container', 'test/container/**/*.test.ts', 20 * minute, 5),
     ],

@@ -28,7 +28,7 @@ describe('the integration suite on PostgreSQL 18', () => {
       .withNetworkMode('none')
       .withUser('postgres')
       .withBindMounts([{ source: checkout, target: mountedCheckout, mode: 'ro' }])
-      .withTmpFs({ '/dev/shm': 'rw,nosuid,nodev,size=1g' })
+      .withTmpFs({ '/dev/shm': 'rw,nosuid,nodev,exec,size=8g' })
       .withCommand(idle)
       .start();
     const run = await container.exec(

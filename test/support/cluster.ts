@@ -7,6 +7,7 @@ import {
   startScratchCluster,
 } from '../../src/postgres/cluster.ts';
 import { listTools } from '../../src/postgres/tools.ts';
+import { memoryFolder } from './memory_folder.ts';
 
 export interface TestCluster extends ScratchCluster {
   /** A new connection; it is closed with the cluster at the latest. */
@@ -44,6 +45,7 @@ export async function startTestCluster(
   const cluster = await startScratchCluster({
     environment: testEnvironment,
     fast: true,
+    ...(memoryFolder === null ? {} : { directory: memoryFolder }),
     ...options,
   });
   const clients = new Set<pg.Client>();
