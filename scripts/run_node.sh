@@ -17,7 +17,8 @@ fi
 
 # Node keeps compiled code for the next start. The cache is code: it lies inside node_modules,
 # where whoever can write can change the program anyway, and is used only by who may write there.
-if [ -z "${NODE_COMPILE_CACHE:-}" ] && [ -w "$modules" ]; then
+# What is covered by tests cannot be told of code that comes out of it.
+if [ -z "${NODE_COMPILE_CACHE:-}${NODE_V8_COVERAGE:-}" ] && [ -w "$modules" ]; then
   export NODE_COMPILE_CACHE="$modules/.cache/holdfast-node"
 fi
 # After "--" nothing is an option of Node: it would read our --env-file itself, and run what

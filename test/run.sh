@@ -1,7 +1,7 @@
 #!/bin/sh
 # The whole test suite: vitest on this machine with coverage, the stores last, whose servers run in
-# containers; then, side by side, bats under dash, bats under bash, and the tests that run in
-# containers themselves. The images are built while the first tests run.
+# containers; beside it bats under dash and bats under bash; then the tests that run in containers
+# themselves. The images are built while the first tests run.
 # The last line is `N passed, N failed`; the status is 0 only when something ran and nothing failed.
 # Started by `npm test`, after scripts/bootstrap.sh.
 set -eu
@@ -168,26 +168,31 @@ start_container() {
   fi
 }
 
+# Shells wait a lot: beside the first tests they fill what those leave of the processors.
+start_shells() {
+  dash='' bash=''
+  for shell in dash bash; do
+    if command -v "$shell" >/dev/null; then
+      start_bats "$shell"
+      eval "$shell=$started"
+    else
+      printf '  shell tests under %s: left out, it is not installed\n' "$shell" >>"$summary"
+    fi
+  done
+}
+
 rm -rf coverage
 begin_images
-title 'tests on this machine'
+title 'tests on this machine, and beside them shell tests'
+start_shells
 start_host
 end_vitest 'tests on this machine' host "$started"
 printf '  %-24s %s\n' 'line coverage' "$(node test/summary.ts coverage)" >>"$summary"
-
-title 'container tests, and beside them shell tests'
-start_container
-dash='' bash=''
-for shell in dash bash; do
-  if command -v "$shell" >/dev/null; then
-    start_bats "$shell"
-    eval "$shell=$started"
-  else
-    printf '  shell tests under %s: left out, it is not installed\n' "$shell" >>"$summary"
-  fi
-done
 if [ -n "$dash" ]; then end_bats dash "$dash"; fi
 if [ -n "$bash" ]; then end_bats bash "$bash"; fi
+
+title 'container tests'
+start_container
 if [ -n "$container" ]; then end_vitest 'container tests' container "$container"; fi
 
 title summary

@@ -7,6 +7,7 @@ import {
   startScratchCluster,
 } from '../../src/postgres/cluster.ts';
 import { listTools } from '../../src/postgres/tools.ts';
+import { compileCache } from './compile_cache.ts';
 import { memoryFolder } from './memory_folder.ts';
 
 export interface TestCluster extends ScratchCluster {
@@ -27,6 +28,7 @@ export interface TestCluster extends ScratchCluster {
 export const testEnvironment: Readonly<Record<string, string>> = {
   PATH: process.env.PATH ?? '/usr/bin:/bin',
   LC_ALL: 'C',
+  ...compileCache,
 };
 
 /** Every major version whose server is installed here, lowest first, with its folder. */

@@ -17,6 +17,7 @@ import { verifyBackups } from '../../src/cli/verify_backups_command.ts';
 import { walShip } from '../../src/cli/wal_ship_command.ts';
 import { walStream } from '../../src/cli/wal_stream_command.ts';
 import { type DataChild, startChild } from '../../src/process/stream.ts';
+import { compileCache } from './compile_cache.ts';
 
 const commands = {
   backup_full: backupFull,
@@ -60,7 +61,7 @@ function collect(isTTY: boolean): { stream: Writable & { isTTY: boolean }; text:
   return { stream: Object.assign(stream, { isTTY }), text: () => text };
 }
 
-const basePath = { PATH: process.env.PATH ?? '', HOME: '/nonexistent' };
+const basePath = { PATH: process.env.PATH ?? '', HOME: '/nonexistent', ...compileCache };
 
 /** Runs a command in this process. */
 export async function runCommand(
