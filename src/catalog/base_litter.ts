@@ -22,6 +22,8 @@ export interface ClusterLitterOptions {
   /** What lies in its archive; what is gone since then, or is being written anew, is left. */
   readonly listing: ArchiveListing;
   readonly now: Date;
+  /** Whether killed runs stay known when what they have left here is removed. */
+  readonly remembersRuns?: boolean | undefined;
 }
 
 const dayOld = 'nothing has changed in it for a day';
@@ -141,11 +143,13 @@ export async function removeClusterLitter(
   options: ClusterLitterOptions,
   chosen: ReadonlySet<string>,
 ): Promise<Litter[]> {
-  const { storage, stateDir, cluster, now } = options;
+  const { storage, stateDir, cluster, now, remembersRuns = false } = options;
   const going = (await findClusterLitter(options)).litter.filter(({ key }) => chosen.has(key));
   const stale = (await staleBases(options)).filter(({ folder }) => chosen.has(folder));
-  await removeStale(storage, stateDir, stale);
-  await forgetDeadRuns({ storage, stateDir, folder: baseFolder(cluster), now });
+  await removeStale(storage, remembersRuns ? null : stateDir, stale);
+  if (!remembersRuns) {
+    await forgetDeadRuns({ storage, stateDir, folder: baseFolder(cluster), now });
+  }
   for (const { kind, key } of going) {
     if (kind === 'check' || kind === 'file of the WAL') await storage.remove(key);
     if (kind === 'unfinished file') await storage.removeUnfinished(key);

@@ -33,6 +33,8 @@ export interface LitterOptions {
   readonly stateDir: string;
   readonly filter: DatabaseFilter;
   readonly now: Date;
+  /** Whether killed runs stay known when what they have left here is removed. */
+  readonly remembersRuns?: boolean | undefined;
 }
 
 /** What a repository may hold at its top. */
@@ -207,16 +209,16 @@ export async function removeLitter(
   options: LitterOptions,
   chosen: ReadonlySet<string>,
 ): Promise<Litter[]> {
-  const { storage, stateDir, filter, now } = options;
+  const { storage, stateDir, filter, now, remembersRuns = false } = options;
   const { litter } = await findLitter(options);
   const going = litter.filter(({ key }) => chosen.has(key));
   const stale = await staleUnfinished({ storage, stateDir, folder: fullFolder, now });
   await removeStale(
     storage,
-    stateDir,
+    remembersRuns ? null : stateDir,
     stale.filter(({ folder }) => chosen.has(folder)),
   );
-  await forgetDeadRuns({ storage, stateDir, folder: fullFolder, now });
+  if (!remembersRuns) await forgetDeadRuns({ storage, stateDir, folder: fullFolder, now });
   for (const { kind, key } of going) {
     if (kind === 'check') await storage.remove(key);
     if (kind === 'unfinished file') await storage.removeUnfinished(key);

@@ -190,14 +190,18 @@ export async function forgetDeadRuns(options: StaleOptions): Promise<void> {
   }
 }
 
-/** Removes what {@link staleUnfinished} has found, and the records of the dead runs behind it. */
+/**
+ * Removes what {@link staleUnfinished} has found, and the records of the dead runs behind it.
+ *
+ * @param stateDir where they are recorded; `null`: they stay known
+ */
 export async function removeStale(
   storage: Storage,
-  stateDir: string,
+  stateDir: string | null,
   stale: readonly StaleFolder[],
 ): Promise<void> {
   for (const { folder, run } of stale) {
     await storage.removeUnfinished(folder);
-    if (run !== null) await forgetRun(stateDir, run.run_id);
+    if (run !== null && stateDir !== null) await forgetRun(stateDir, run.run_id);
   }
 }

@@ -1,132 +1,46 @@
 /** The command scripts/prune_backups.ts: the plan, the question, and what became of it. */
 
 import { exitStatus, HoldfastError } from '../core/errors.ts';
-import { printable } from '../core/printable.ts';
-import { formatAge, formatBytes, formatCount } from '../core/units.ts';
+import { formatBytes, formatCount } from '../core/units.ts';
+import { worstStatus } from '../core/worst_status.ts';
 import type { RepositoryContext } from '../operations/context.ts';
-import { type PruneResult, prune } from '../operations/retention/prune.ts';
+import { prune } from '../operations/retention/prune.ts';
 import { type ClusterPruneResult, pruneCluster } from '../operations/retention/prune_cluster.ts';
 import {
   type ClusterPlan,
   incrementalClusters,
   planCluster,
 } from '../operations/retention/prune_cluster_plan.ts';
+import { planPrune } from '../operations/retention/prune_plan.ts';
 import {
-  type DatabasePlan,
-  goingOf,
-  type PrunableBackup,
-  type PrunePlan,
-  planPrune,
-} from '../operations/retention/prune_plan.ts';
-import { clusterGuardErrors, guardErrors } from '../operations/retention/retention_guard.ts';
+  chooseStores,
+  firstWith,
+  inStores,
+  type StoreChoice,
+  type StoreFailure,
+} from '../operations/store_choice.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { confirm } from './confirm.ts';
 import { errorDocument } from './error_document.ts';
 import { needRepository } from './open_context.ts';
 import {
-  clusterDocument,
-  clusterResultDocument,
-  describeClusters,
-  describeGoing,
-} from './prune_clusters.ts';
-import { formatTable } from './table.ts';
-
-const header = ['label', 'database', 'age', 'stored', 'plan', 'reason'];
-
-function bytesOf(backups: readonly { readonly backup: PrunableBackup }[]): number {
-  return backups.reduce((sum, { backup }) => sum + (backup.bytes ?? 0), 0);
-}
-
-function rowsOf({ cluster, database, decisions }: DatabasePlan, now: Date, several: boolean) {
-  return decisions.map(({ backup, action, reason }) => [
-    backup.label,
-    printable(database),
-    formatAge((now.getTime() - backup.startedAt.getTime()) / 1000),
-    backup.bytes === null ? '' : formatBytes(backup.bytes),
-    action,
-    printable(reason),
-    ...(several ? [printable(cluster)] : []),
-  ]);
-}
-
-/** The plan as people read it; a column for the cluster only where there are several. */
-function describeDatabases(plan: PrunePlan, force: boolean): string[] {
-  const { databases, litter, foreign, now } = plan;
-  const several = new Set(databases.map(({ cluster }) => cluster)).size > 1;
-  const rows = databases.flatMap((database) => rowsOf(database, now, several));
-  const table = formatTable([...header, ...(several ? ['cluster'] : [])], rows).trimEnd();
-  const going = goingOf(plan, force);
-  const total = databases.reduce((sum, { decisions }) => sum + decisions.length, 0);
-  return [
-    ...(rows.length === 0 ? ['no backups'] : table.split('\n')),
-    ...litter.map(({ kind, key, reason }) => `remove ${kind} ${printable(key)}: ${reason}`),
-    ...foreign.map((key) => `not of Holdfast, and not touched: ${printable(key)}`),
-    ...guardErrors(plan, force).map(({ message }) => message),
-    `${going.length} of ${formatCount(total, 'backup')} to remove, ${formatBytes(bytesOf(going))}`,
-  ];
-}
-
-function describePlan({ databases, clusters }: WholePlan, force: boolean): string[] {
-  return [...describeDatabases(databases, force), ...describeClusters(clusters, force)];
-}
-
-function guardsOf({ databases, clusters }: WholePlan, force: boolean): HoldfastError[] {
-  return [...guardErrors(databases, force), ...clusterGuardErrors(clusters, force)];
-}
-
-function planDocument({ databases: plan, clusters }: WholePlan, force: boolean): object {
-  const databases = plan.databases.map(({ cluster, database, guards, decisions }) => ({
-    cluster,
-    database,
-    guards,
-    backups: decisions.map(({ backup, action, reason }) => ({
-      label: backup.label,
-      tier: backup.tier,
-      started_at: backup.startedAt.toISOString(),
-      health: backup.health,
-      stored_bytes: backup.bytes,
-      action,
-      reason,
-    })),
-  }));
-  const { policy, litter, foreign } = plan;
-  return {
-    policy,
-    databases,
-    litter,
-    foreign,
-    bytes_to_free: bytesOf(goingOf(plan, force)),
-    clusters: clusters.map((each) => clusterDocument(each, force)),
-  };
-}
-
-function resultDocument({ databases, clusters }: WholeResult): object {
-  const { removed, skipped, litter, freedBytes } = databases;
-  return {
-    removed,
-    skipped,
-    litter_removed: litter,
-    freed_bytes: freedBytes,
-    pruned_clusters: clusters.map(clusterResultDocument),
-  };
-}
-
-/** What a prune would do with the repository, or with the part that is meant. */
-interface WholePlan {
-  readonly databases: PrunePlan;
-  readonly clusters: readonly ClusterPlan[];
-}
-
-/** What a prune has done. */
-interface WholeResult {
-  readonly databases: PruneResult;
-  readonly clusters: readonly ClusterPruneResult[];
-}
+  describePlans,
+  guardsOf,
+  isEmpty,
+  planDocument,
+  questionOf,
+  resultDocument,
+  type StorePlan,
+  type StoreResult,
+  storeOf,
+} from './prune_plan.ts';
+import { readStoreChoice } from './store_options.ts';
 
 /** The operands and flags. */
 interface Wish {
   readonly database: string | undefined;
   readonly cluster: string | undefined;
+  readonly stores: StoreChoice;
   readonly force: boolean;
   readonly yes: boolean;
   readonly dryRun: boolean;
@@ -142,96 +56,140 @@ function readWish({ flags, operands }: Invocation): Wish {
   return {
     database,
     cluster: flags.cluster as string | undefined,
+    stores: readStoreChoice(flags),
     force: flags.force === true,
     yes: flags.yes === true,
     dryRun: flags['dry-run'] === true,
   };
 }
 
+/** A plan, and the repository as it lies in the store that the plan is about. */
+interface Planned {
+  readonly view: RepositoryContext;
+  readonly plan: StorePlan;
+}
+
 /** Base backups and WAL are of whole clusters: who names a database does not mean them. */
 async function planClusters(
-  context: RepositoryContext,
+  view: RepositoryContext,
   { database, cluster }: Wish,
 ): Promise<ClusterPlan[]> {
   if (database !== undefined) return [];
   const plans: ClusterPlan[] = [];
-  for (const each of await incrementalClusters(context.repository.storage, cluster)) {
-    plans.push(await planCluster(context, each));
+  for (const each of await incrementalClusters(view.repository.storage, cluster)) {
+    plans.push(await planCluster(view, each));
   }
   return plans;
 }
 
-/** What is asked before anything goes. */
-function questionOf({ databases, clusters }: WholePlan, force: boolean): string {
-  const going = goingOf(databases, force);
-  const backups = `${formatCount(going.length, 'backup')} (${formatBytes(bytesOf(going))})`;
-  const more = describeGoing(clusters, force);
-  if (more === null) return `Remove ${backups} for good?`;
-  return `Remove ${going.length === 0 ? more : `${backups}, ${more}`} for good?`;
+/** What would be done in every store that is meant; each has rules of its own. */
+async function planAll(
+  context: RepositoryContext,
+  wish: Wish,
+): Promise<{ planned: readonly Planned[]; failures: readonly StoreFailure[] }> {
+  const { database, cluster } = wish;
+  const stores = chooseStores(context.repository, wish.stores);
+  const { answers, failures } = await inStores(context, stores, async (view) => {
+    const databases = await planPrune(view, { database, cluster });
+    const clusters = await planClusters(view, wish);
+    return { view, plan: { repository: view.repository, databases, clusters } };
+  });
+  const planned = answers.map(({ result }) => result);
+  const isKnown = planned.some(({ plan: { databases } }) => {
+    return databases.databases.length > 0 || databases.litter.length > 0;
+  });
+  if (database !== undefined && !isKnown) {
+    // It knows which databases have backups, and which of them is meant.
+    const answered = answers.map(({ store }) => store);
+    await firstWith(context, answered, (view) => view.catalog.latestBackup(database, { cluster }));
+  }
+  return { planned, failures };
 }
 
-function isEmpty({ databases, clusters }: WholePlan, force: boolean): boolean {
-  const litter = [databases, ...clusters].some((each) => each.litter.length > 0);
-  const going = goingOf(databases, force).length > 0 || describeGoing(clusters, force) !== null;
-  return !litter && !going;
+/** Carries out what was agreed to in one store. @param remembersRuns as in `PruneOptions` */
+async function pruneStore(
+  { view, plan }: Planned,
+  { database, cluster, force }: Wish,
+  remembersRuns: boolean,
+): Promise<StoreResult> {
+  const filter = { database, cluster };
+  const databases = await prune(view, { filter, force, agreed: plan.databases, remembersRuns });
+  const clusters: ClusterPruneResult[] = [];
+  for (const agreed of plan.clusters) {
+    clusters.push(await pruneCluster(view, agreed.cluster, { force, agreed, remembersRuns }));
+  }
+  return { store: storeOf(plan), databases, clusters };
 }
 
-/** Has the plan confirmed and carries it out. */
+/** Nothing was to be done, and nothing was. */
+function untouched(plan: StorePlan): StoreResult {
+  const none = { plan: plan.databases, removed: [], skipped: [], litter: [], freedBytes: 0 };
+  return { store: storeOf(plan), databases: none, clusters: [] };
+}
+
+/** Has the plans confirmed and carries them out, one store after the other. */
 async function carryOut(
   context: RepositoryContext,
-  plan: WholePlan,
-  { database, cluster, force, yes }: Wish,
+  planned: readonly Planned[],
+  wish: Wish,
   world: Invocation['world'],
-): Promise<WholeResult> {
-  const lines = describePlan(plan, force);
-  if (isEmpty(plan, force)) {
+): Promise<StoreResult[]> {
+  const { force, yes } = wish;
+  const plans = planned.map(({ plan }) => plan);
+  const lines = describePlans(plans, force);
+  if (plans.every((plan) => isEmpty(plan, force))) {
     for (const line of lines) context.log.detail(line);
     // What a guard has held back is told by its error.
-    const isHeld = guardsOf(plan, force).length > 0;
+    const isHeld = plans.some((plan) => guardsOf(plan, force).length > 0);
     context.log.step(isHeld ? 'nothing is removed' : 'nothing to remove');
-    const none = { plan: plan.databases, removed: [], skipped: [], litter: [], freedBytes: 0 };
-    return { databases: none, clusters: [] };
+    return plans.map(untouched);
   }
   if (yes) {
     for (const line of lines) context.log.detail(line);
   } else {
-    const question = questionOf(plan, force);
+    const question = questionOf(plans, force);
     await confirm({ plan: lines, question, answer: 'yes', flag: '--yes', world });
   }
-  const filter = { database, cluster };
-  const databases = await prune(context, { filter, force, agreed: plan.databases });
-  const clusters: ClusterPruneResult[] = [];
-  for (const agreed of plan.clusters) {
-    clusters.push(await pruneCluster(context, agreed.cluster, { force, agreed }));
+  const results: StoreResult[] = [];
+  for (const [index, each] of planned.entries()) {
+    const isLast = index === context.repository.stores.length - 1;
+    results.push(await pruneStore(each, wish, !isLast));
   }
-  const count = [databases, ...clusters].reduce((sum, { removed }) => sum + removed.length, 0);
-  const freed = [databases, ...clusters].reduce((sum, { freedBytes }) => sum + freedBytes, 0);
+  const all = results.flatMap(({ databases, clusters }) => [databases, ...clusters]);
+  const count = all.reduce((sum, { removed }) => sum + removed.length, 0);
+  const freed = all.reduce((sum, { freedBytes }) => sum + freedBytes, 0);
   context.log.step(`${formatCount(count, 'backup')} removed, ${formatBytes(freed)} freed`);
-  return { databases, clusters };
+  return results;
 }
 
-/** Runs the command. Status 3 when a guard has held a database back. */
+/**
+ * Runs the command. Status 3 when a guard has held a database back, 7 when a store that the runs
+ * need does not answer: the others are pruned all the same.
+ */
 export async function pruneCommand(invocation: Invocation): Promise<CommandResult> {
   const context = needRepository(invocation.context);
   const wish = readWish(invocation);
-  const { database, cluster, force } = wish;
-  const databases = await planPrune(context, { database, cluster });
-  const plan = { databases, clusters: await planClusters(context, wish) };
-  if (database !== undefined && databases.databases.length === 0 && databases.litter.length === 0) {
-    // It knows which databases have backups, and which of them is meant.
-    await context.catalog.latestBackup(database, { cluster });
-  }
-  const document = planDocument(plan, force);
+  const { force } = wish;
+  const { planned, failures } = await planAll(context, wish);
+  const plans = planned.map(({ plan }) => plan);
+  const document = {
+    ...planDocument(plans, force),
+    stores_missing: failures.map(({ store, error: { code, message } }) => {
+      return { store: store.spec.name, code, message };
+    }),
+  };
   if (wish.dryRun) {
-    const text = describePlan(plan, force).map((line) => `${line}\n`);
+    const text = describePlans(plans, force).map((line) => `${line}\n`);
     return { status: exitStatus.done, json: { dry_run: true, ...document }, text: text.join('') };
   }
-  const result = await carryOut(context, plan, wish, invocation.world);
-  const errors = guardsOf(plan, force);
-  for (const error of errors) context.log.error(error);
+  const results = await carryOut(context, planned, wish, invocation.world);
+  const guards = plans.flatMap((plan) => guardsOf(plan, force));
+  for (const error of guards) context.log.error(error);
+  const needed = failures.filter(({ store }) => store.spec.isRequired);
+  const errors = [...guards, ...needed.map(({ error }) => error)];
+  const status = worstStatus(errors.map((error) => error.status));
   const [first] = errors;
-  const status = first === undefined ? exitStatus.done : first.status;
   const failure = first === undefined ? {} : errorDocument(first);
-  const json = { exit_status: status, ...failure, ...document, ...resultDocument(result) };
+  const json = { exit_status: status, ...failure, ...document, ...resultDocument(results) };
   return { status, json };
 }

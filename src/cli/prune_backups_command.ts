@@ -1,6 +1,7 @@
 /** The arguments of scripts/prune_backups.ts: read without loading what carries them out. */
 
 import type { Command } from './command.ts';
+import { storeOption } from './store_options.ts';
 
 /** scripts/prune_backups.ts */
 export const pruneBackups: Command = {
@@ -11,7 +12,7 @@ export const pruneBackups: Command = {
     'killed runs have left. It says first what goes and what stays, and why.',
   settings: [],
   options: (parser) =>
-    parser
+    storeOption(parser, 'Only what lies in this store: local, s3, or a name under stores:')
       .option('dry-run', {
         type: 'boolean',
         describe: 'Say of every backup whether it is kept and why, and stop',

@@ -1,5 +1,6 @@
 /** Base backups and WAL in scripts/prune_backups.ts: the plan in words, the JSON documents. */
 
+import type { Repository } from '../catalog/repository.ts';
 import { printable } from '../core/printable.ts';
 import { formatAge, formatBytes, formatCount } from '../core/units.ts';
 import type { WalDecision } from '../core/wal_retention.ts';
@@ -32,8 +33,16 @@ function tableBelow(header: readonly string[], rows: readonly string[][]): strin
   return rows.length === 0 ? [] : ['', ...formatTable(header, rows).trimEnd().split('\n')];
 }
 
-/** The plans as people read them: every base backup, every range of WAL. */
-export function describeClusters(plans: readonly ClusterPlan[], force: boolean): string[] {
+/**
+ * The plans as people read them: every base backup, every range of WAL.
+ *
+ * @param repository as it lies in the store of the plans
+ */
+export function describeClusters(
+  plans: readonly ClusterPlan[],
+  force: boolean,
+  repository: Repository,
+): string[] {
   const ranges = plans.flatMap(({ cluster, wal }) => wal.map((each) => walRow(cluster, each)));
   return [
     ...tableBelow(baseHeader, plans.flatMap(baseRows)),
@@ -44,7 +53,7 @@ export function describeClusters(plans: readonly ClusterPlan[], force: boolean):
     ...plans.flatMap(({ foreign }) =>
       foreign.map((key) => `not of Holdfast, and not touched: ${printable(key)}`),
     ),
-    ...clusterGuardErrors(plans, force).map(({ message }) => message),
+    ...clusterGuardErrors(plans, force, repository).map(({ message }) => message),
     ...plans.map((plan) => {
       const { bases, wal, bytes } = goingOfCluster(plan, force);
       const all = formatCount(plan.bases.length, 'base backup');

@@ -1,5 +1,6 @@
 /** What lies in the folder of a backup, compared with what its manifest says, before it may go. */
 
+import type { HoldfastError } from '../core/errors.ts';
 import { manifestName, restoreScriptName, signatureName, sumsName } from '../core/manifest.ts';
 import type { Storage } from '../storage/storage.ts';
 
@@ -46,6 +47,42 @@ function promiseOf(expected: ExpectedFolder, present: ReadonlyMap<string, number
   return foreign === undefined
     ? null
     : `its folder holds what is not of the backup: ${JSON.stringify(foreign)}`;
+}
+
+/** A backup that a store itself keeps, and the words for it. */
+export interface Retained {
+  readonly folder: string;
+  readonly reason: string;
+}
+
+/** The words for what a store keeps until then, whoever asks it to remove it. */
+export function retainedText(until: string): string {
+  return `retained until ${until.slice(0, 10)} by the store`;
+}
+
+/**
+ * Which of some backups the store itself keeps, whoever asks it to remove them.
+ *
+ * @param folders their keys
+ * @throws HoldfastError when the store cannot be read
+ */
+export async function retainedOf(
+  storage: Storage,
+  folders: readonly string[],
+): Promise<readonly Retained[]> {
+  if (storage.retainedUntil === undefined) return [];
+  const found: Retained[] = [];
+  for (const folder of folders) {
+    const until = await storage.retainedUntil(`${folder}/${manifestName}`);
+    if (until !== null) found.push({ folder, reason: retainedText(until.toISOString()) });
+  }
+  return found;
+}
+
+/** Until when the store keeps what it has refused to remove, in words; `null`: it was not that. */
+export function retainedReason(error: HoldfastError): string | null {
+  const until = error.details?.retained_until;
+  return typeof until === 'string' ? retainedText(until) : null;
 }
 
 /**

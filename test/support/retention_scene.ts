@@ -33,7 +33,7 @@ export interface BackupNames {
   readonly unread?: boolean;
 }
 
-const settings = {
+export const retentionSettings = {
   threads: 1,
   retention_days: null,
   retention_daily: 7,
@@ -49,7 +49,7 @@ export async function openRetentionScene(given?: string): Promise<RetentionScene
   const repository = await openRepository(root, { create: true, now });
   const catalog = createCatalog(repository.storage);
   let serial = 0;
-  const config = { settings } as RepositoryContext['config'];
+  const config = { settings: retentionSettings } as RepositoryContext['config'];
 
   async function backUp(
     ageDays: number,

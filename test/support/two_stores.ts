@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createCatalog } from '../../src/catalog/catalog.ts';
 import { openRepository, openToWrite, type Repository } from '../../src/catalog/repository.ts';
-import { localSpec, type StoreSpec } from '../../src/config/stores.ts';
+import { localSpec, type RetentionSettings, type StoreSpec } from '../../src/config/stores.ts';
 import type { Manifest } from '../../src/core/manifest.ts';
 import type { RepositoryContext } from '../../src/operations/context.ts';
 import type { Storage } from '../../src/storage/storage.ts';
@@ -35,19 +35,21 @@ export interface TwoStores {
   close(): Promise<void>;
 }
 
-/** @param entry more settings of the second store, as lines of YAML */
-export async function openTwoStores(entry: readonly string[] = []): Promise<TwoStores> {
+/** More settings of the second store. */
+type NasSettings = Partial<RetentionSettings> & { readonly required?: boolean };
+
+/** Opens it; both stores are empty. */
+export async function openTwoStores(entry: NasSettings = {}): Promise<TwoStores> {
   const folder = await mkdtemp(join(tmpdir(), 'holdfast-stores-'));
   const paths = { local: join(folder, 'r'), nas: join(folder, 'nas') };
   const config = join(folder, 'holdfast.yaml');
-  const lines = [
-    'stores:',
-    '  nas:',
-    `    path: ${paths.nas}`,
-    ...entry.map((each) => `    ${each}`),
-  ];
-  await writeFile(config, `${lines.join('\n')}\n`, { mode: 0o600 });
-  const nas: StoreSpec = { ...localSpec(paths.nas), name: 'nas', path: paths.nas, kind: 'folder' };
+  const { required = true, ...retention } = entry;
+  const lines = Object.entries(entry).map(([name, value]) => `    ${name}: ${value}`);
+  const head = ['stores:', '  nas:', `    path: ${paths.nas}`];
+  await writeFile(config, `${[...head, ...lines].join('\n')}\n`, { mode: 0o600 });
+  const { retention: general, ...spec } = localSpec(paths.nas);
+  const own = { name: 'nas', isRequired: required, retention: { ...general, ...retention } };
+  const nas: StoreSpec = { ...spec, ...own, kind: 'folder', path: paths.nas };
   const now = new Date();
   const specs = [localSpec(paths.local), nas];
   const repository = await openRepository(paths.local, { create: true, now, stores: specs });

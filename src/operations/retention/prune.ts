@@ -9,11 +9,14 @@ import type { DatabaseFilter } from '../../catalog/database_folders.ts';
 import { readEntry } from '../../catalog/entry.ts';
 import { whilePruning, whileRemoving } from '../../catalog/in_use.ts';
 import { type Litter, removeLitter } from '../../catalog/litter.ts';
+import type { Repository } from '../../catalog/repository.ts';
 import { beginRun, type Run } from '../../catalog/runs.ts';
+import { localName } from '../../config/stores.ts';
 import { toHoldfastError } from '../../core/errors.ts';
 import { manifestName } from '../../core/manifest.ts';
 import { printable } from '../../core/printable.ts';
 import { formatBytes } from '../../core/units.ts';
+import { retainedReason } from '../backup_folder.ts';
 import type { RepositoryContext } from '../context.ts';
 import {
   fingerprintOf,
@@ -54,6 +57,11 @@ export interface PruneOptions {
   readonly force: boolean;
   /** The plan that was agreed to; `null`: whatever the policy says. */
   readonly agreed: PrunePlan | null;
+  /**
+   * Whether killed runs stay known after it: another store, which has not been pruned yet, may hold
+   * what they have left.
+   */
+  readonly remembersRuns?: boolean | undefined;
 }
 
 /** What is about to be removed. */
@@ -118,15 +126,22 @@ async function removeUnlessUsed(
     return done === 'gone' ? 'another run has removed it' : 'it has changed since the plan';
   } catch (thrown) {
     const error = toHoldfastError(thrown, `removing ${backup.label}`);
+    const retained = retainedReason(error);
+    if (retained !== null) return retained;
     if (error.code !== 'LOCKED') throw error;
     return `in use: ${error.message}`;
   }
 }
 
+/** ` in s3`; nothing of the store in BACKUP_DIR. */
+export function inWhich({ stores: [{ spec }] }: Pick<Repository, 'stores'>): string {
+  return spec.name === localName ? '' : ` in ${printable(spec.name)}`;
+}
+
 /** Carries out what both plans say. */
 async function carryOut(
   context: RepositoryContext,
-  { filter, force, agreed }: PruneOptions,
+  { filter, force, agreed, remembersRuns }: PruneOptions,
 ): Promise<PruneResult> {
   const { signal, repository } = context;
   const plan = await planPrune(context, filter);
@@ -139,7 +154,7 @@ async function carryOut(
     if (!agreedFolders.has(folder)) continue;
     if (signal.aborted) throw signal.reason;
     const stays = await removeUnlessUsed(context, backup);
-    const what = `${label} of ${printable(database)}`;
+    const what = `${label} of ${printable(database)}${inWhich(repository)}`;
     if (stays !== null) {
       context.log.warn(`${what} was not removed: ${stays}`);
       skipped.push({ label, reason: stays });
@@ -151,8 +166,12 @@ async function carryOut(
   }
   const { storage, stateDir } = repository;
   const keys = new Set(wanted.litter.map(({ key }) => key));
-  const litter = await removeLitter({ storage, stateDir, filter, now: plan.now }, keys);
-  for (const { key, reason } of litter) context.log.step(`removed ${printable(key)}: ${reason}`);
+  const options = { storage, stateDir, filter, now: plan.now, remembersRuns };
+  const litter = await removeLitter(options, keys);
+  const where = inWhich(repository);
+  for (const { key, reason } of litter) {
+    context.log.step(`removed ${printable(key)}${where}: ${reason}`);
+  }
   const freedBytes = removed.reduce((sum, { bytes }) => sum + bytes, 0);
   return { plan, removed, skipped, litter, freedBytes };
 }

@@ -21,8 +21,9 @@ import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import { manifestName } from '../../core/manifest.ts';
 import { printable } from '../../core/printable.ts';
 import { formatBytes, formatCount } from '../../core/units.ts';
+import { retainedReason } from '../backup_folder.ts';
 import type { RepositoryContext } from '../context.ts';
-import { recordRemoval } from './prune.ts';
+import { inWhich, recordRemoval } from './prune.ts';
 import {
   baseFingerprint,
   type ClusterPlan,
@@ -64,6 +65,8 @@ export interface ClusterPruneOptions {
   readonly force: boolean;
   /** The plan that was agreed to; `null`: whatever the policy says. */
   readonly agreed: ClusterPlan | null;
+  /** As in `PruneOptions`. */
+  readonly remembersRuns?: boolean | undefined;
 }
 
 /** So long nobody can begin to use the cluster; whoever waits for it waits for a minute. */
@@ -103,6 +106,8 @@ async function removeUnlessUsed(
     return await whileRemoving(stateDir, base.label, () => removeBase(context, base));
   } catch (thrown) {
     const error = toHoldfastError(thrown, `removing ${base.label}`);
+    const retained = retainedReason(error);
+    if (retained !== null) return retained;
     if (error.code !== 'LOCKED') throw error;
     return `in use: ${error.message}`;
   }
@@ -122,8 +127,10 @@ class ClusterPrune {
   /** What stays although it was to go, and so keeps what it needs. */
   readonly #staying = new Map<string, string>();
   #hasLitter = true;
+  readonly #where: string;
 
   constructor(context: RepositoryContext, cluster: string, options: ClusterPruneOptions) {
+    this.#where = inWhich(context.repository);
     this.#context = context;
     this.#cluster = cluster;
     this.#options = options;
@@ -158,14 +165,15 @@ class ClusterPrune {
       const { label } = base;
       const stays = await removeUnlessUsed(this.#context, base);
       if (stays !== null) {
-        this.#context.log.warn(`${label} was not removed: ${stays}`);
+        this.#context.log.warn(`${label}${this.#where} was not removed: ${stays}`);
         this.skipped.push({ what: label, reason: stays });
         this.#staying.set(label, stays);
         return false;
       }
       const reason = plan.bases.find((each) => each.base === base)?.reason ?? '';
       const bytes = base.bytes ?? 0;
-      this.#context.log.step(`removed ${label}, ${formatBytes(bytes)}: ${reason}`, { bytes });
+      const what = `${label}${this.#where}`;
+      this.#context.log.step(`removed ${what}, ${formatBytes(bytes)}: ${reason}`, { bytes });
       this.removed.push({ label, bytes, reason });
       this.freedBytes += bytes;
     }
@@ -198,10 +206,11 @@ class ClusterPrune {
     this.#hasLitter = false;
     const { storage, stateDir } = this.#context.repository;
     const keys = new Set((this.#options.agreed?.litter ?? litter).map(({ key }) => key));
-    const options = { storage, stateDir, cluster: this.#cluster, listing, now };
+    const { remembersRuns } = this.#options;
+    const options = { storage, stateDir, cluster: this.#cluster, listing, now, remembersRuns };
     this.litter = await removeClusterLitter(options, keys);
     for (const { key, reason } of this.litter) {
-      this.#context.log.step(`removed ${printable(key)}: ${reason}`);
+      this.#context.log.step(`removed ${printable(key)}${this.#where}: ${reason}`);
     }
   }
 
@@ -245,7 +254,8 @@ export async function pruneCluster(
   const { plan, removed, walFiles, skipped, litter, freedBytes } = prune;
   if (walFiles > 0) {
     context.log.step(
-      `removed ${formatCount(walFiles, 'file')} of the WAL of ${printable(cluster)}`,
+      `removed ${formatCount(walFiles, 'file')} of the WAL of ${printable(cluster)}` +
+        inWhich(context.repository),
     );
   }
   return { cluster, plan, removed, walFiles, skipped, litter, freedBytes };

@@ -22,7 +22,7 @@ import {
 import { type IncrementalPlan, planIncremental } from '../../core/wal_retention.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { readIncrementalScene } from '../archiving/incremental_scene.ts';
-import { inspectFolder } from '../backup_folder.ts';
+import { inspectFolder, retainedOf } from '../backup_folder.ts';
 import type { RepositoryContext } from '../context.ts';
 
 /** A base backup with what its removal has to know. */
@@ -153,9 +153,21 @@ export async function planCluster(
   if (isNothing(quick)) return { ...quick, ...rest, walBytes: new Map() };
   const looked = await mapBounded(entries, readsMax, (entry) => inspect(storage, entry));
   const measured = await measureArchive(archive, listing);
-  const bases = looked.map(promised);
-  const plan = planIncremental({ ...scene, bases, times: measured.times, isTimed: true });
-  return { ...plan, ...rest, walBytes: measured.bytes };
+  let bases = looked.map(promised);
+  for (;;) {
+    const plan = planIncremental({ ...scene, bases, times: measured.times, isTimed: true });
+    const going = plan.bases.filter(({ action }) => action === 'remove');
+    const retained = await retainedOf(
+      storage,
+      going.map(({ base }) => base.place.folder),
+    );
+    if (retained.length === 0) return { ...plan, ...rest, walBytes: measured.bytes };
+    // What stays keeps what it needs: the plan is made again.
+    bases = bases.map((base) => {
+      const kept = retained.find(({ folder }) => folder === base.place.folder);
+      return kept === undefined ? base : { ...base, promise: kept.reason };
+    });
+  }
 }
 
 /** The clusters that have base backups or WAL, sorted. @param only this one */

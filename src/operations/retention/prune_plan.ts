@@ -22,7 +22,7 @@ import {
 } from '../../core/retention.ts';
 import { sha256Of } from '../../core/sums.ts';
 import type { Storage } from '../../storage/storage.ts';
-import { inspectFolder } from '../backup_folder.ts';
+import { inspectFolder, retainedOf } from '../backup_folder.ts';
 import type { RepositoryContext } from '../context.ts';
 
 /** A backup with what retention has to know of it; its manifest is not kept in memory. */
@@ -129,7 +129,15 @@ async function planDatabase(
     inspected.flatMap(({ backup, promise }) => (promise === null ? [] : [[backup.label, promise]])),
   );
   const looked = inspected.map(({ backup }) => backup);
-  return { cluster, database, ...planRetention(looked, policy, now, promises) };
+  for (;;) {
+    const plan = planRetention(looked, policy, now, promises);
+    const going = plan.decisions.filter(({ action }) => action === 'remove');
+    const folders = new Map(going.map(({ backup }) => [backup.place.folder, backup.label]));
+    const retained = await retainedOf(storage, [...folders.keys()]);
+    if (retained.length === 0) return { cluster, database, ...plan };
+    // What stays takes part in what the others are kept for: the plan is made again.
+    for (const { folder, reason } of retained) promises.set(folders.get(folder) ?? '', reason);
+  }
 }
 
 /**

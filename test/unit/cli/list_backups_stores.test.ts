@@ -50,7 +50,7 @@ describe('the list of backups in two stores', () => {
 
   it('misses no copy that the retention of the store would not keep', async () => {
     await stores.close();
-    stores = await openTwoStores(['retention_daily: 1']);
+    stores = await openTwoStores({ retention_daily: 1 });
     for (const label of [old, middle]) await stores.sample(['local'], { label });
     await stores.sample(both, { label: young });
     const { backups } = await listed();
@@ -59,7 +59,7 @@ describe('the list of backups in two stores', () => {
 
   it('misses no copy in a store that the runs can do without', async () => {
     await stores.close();
-    stores = await openTwoStores(['required: false']);
+    stores = await openTwoStores({ required: false });
     await stores.sample(['local'], { label: young });
     expect((await listed()).backups).toMatchObject([{ stores: ['local'], missing_in: [] }]);
   });
