@@ -8,21 +8,15 @@ import { assert } from '../core/assert.ts';
 import { endBody } from './body.ts';
 import { requireFolder, requireKey, requireName } from './key.ts';
 import { PartBuffers } from './part_buffers.ts';
+import type { S3Bucket } from './s3_bucket.ts';
 import { S3Connection } from './s3_connection.ts';
 import { beginFolder } from './s3_folder.ts';
 import { S3Listing } from './s3_list.ts';
 import { S3Marks } from './s3_marks.ts';
 import type { S3Options } from './s3_options.ts';
 import { readObject } from './s3_read.ts';
-import {
-  removeFolder,
-  removeObject,
-  removeUnfinished,
-  retainedUntil,
-  type S3Bucket,
-  unfinishedFolders,
-  unfinishedObjects,
-} from './s3_remove.ts';
+import { removeFolder, removeObject, removeUnfinished, retainedUntil } from './s3_remove.ts';
+import { survey, unfinishedFolders, unfinishedObjects } from './s3_unfinished.ts';
 import { uploadObject } from './s3_upload.ts';
 import type {
   ByteRange,
@@ -30,6 +24,7 @@ import type {
   FolderWriter,
   Storage,
   StoredObject,
+  Survey,
   UnfinishedFolder,
   UnfinishedObject,
 } from './storage.ts';
@@ -100,7 +95,9 @@ class S3Storage implements Storage {
   }
 
   async *list(folder: string): AsyncGenerator<readonly StoredObject[]> {
-    yield* this.#bucket.listing.objects(requireFolder(folder));
+    for await (const { shown } of this.#bucket.listing.walk(requireFolder(folder))) {
+      if (shown.length > 0) yield shown;
+    }
   }
 
   async children(folder: string): Promise<readonly string[]> {
@@ -140,6 +137,10 @@ class S3Storage implements Storage {
   /** A bucket has no end that could be told. */
   async freeBytes(): Promise<null> {
     return null;
+  }
+
+  async survey(folder: string): Promise<Survey> {
+    return survey(this.#bucket, requireFolder(folder));
   }
 
   async retainedUntil(key: string): Promise<Date | null> {

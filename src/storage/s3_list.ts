@@ -19,7 +19,7 @@ import {
   markOf,
   parentOf,
 } from './s3_keys.ts';
-import type { StoredObject } from './storage.ts';
+import type { StoredObject, UnfinishedFolder } from './storage.ts';
 
 /** So many folders are known to be committed at the most; then all are asked for again. */
 const finishedMax = 10_000;
@@ -30,6 +30,16 @@ export interface Page {
   readonly objects: readonly StoredObject[];
   /** Folders, where the listing is of one level: without the slash at the end. */
   readonly folders: readonly string[];
+}
+
+/** A page of a whole tree. */
+export interface WalkedPage {
+  /** As the port lists them. */
+  readonly shown: readonly StoredObject[];
+  /** In folders that are not committed. */
+  readonly hidden: readonly StoredObject[];
+  /** Such folders, whose objects come on this page or on later ones; and when they were begun. */
+  readonly begun: readonly UnfinishedFolder[];
 }
 
 /** What can be asked about the objects of a bucket. */
@@ -155,13 +165,14 @@ export class S3Listing {
   }
 
   /** The folders whose marks are among these objects, and that are not committed. */
-  async #hiddenBy(objects: readonly StoredObject[]): Promise<string[]> {
-    const hidden: string[] = [];
-    for (const { key, bytes } of objects) {
+  async #begunIn(objects: readonly StoredObject[]): Promise<UnfinishedFolder[]> {
+    const begun: UnfinishedFolder[] = [];
+    for (const { key, bytes, modifiedAt } of objects) {
       const folder = bytes === 0 ? null : folderOfMark(key);
-      if (folder !== null && !(await this.isCommitted(folder))) hidden.push(folder);
+      if (folder === null || (await this.isCommitted(folder))) continue;
+      begun.push({ folder, modifiedAt });
     }
-    return hidden;
+    return begun;
   }
 
   /** Whether a listing of a folder shows something of a folder that is not committed itself. */
@@ -175,18 +186,21 @@ export class S3Listing {
     return this.isUnfinished(folder);
   }
 
-  /** The objects of a folder and of all below it, as the port lists them. */
-  async *objects(folder: string): AsyncGenerator<readonly StoredObject[]> {
+  /** All of a folder and below it, told apart by whether it may be seen. */
+  async *walk(folder: string): AsyncGenerator<WalkedPage> {
     const hidden = new Set<string>();
     let isFirst = true;
     for await (const page of this.pages(folder, 'tree')) {
       if (isFirst && (await this.#isHidden(folder, page))) return;
       isFirst = false;
-      for (const each of await this.#hiddenBy(page.objects)) hidden.add(each);
-      const shown = page.objects.filter(
-        ({ key }) => isObjectKey(key) && !hidden.has(parentOf(key)),
-      );
-      if (shown.length > 0) yield shown;
+      const begun = await this.#begunIn(page.objects);
+      for (const each of begun) hidden.add(each.folder);
+      const ours = page.objects.filter(({ key }) => isObjectKey(key));
+      yield {
+        shown: ours.filter(({ key }) => !hidden.has(parentOf(key))),
+        hidden: ours.filter(({ key }) => hidden.has(parentOf(key))),
+        begun,
+      };
     }
   }
 
@@ -197,7 +211,7 @@ export class S3Listing {
     for await (const page of this.pages(folder, 'level')) {
       if (isFirst && (await this.#isHidden(folder, page))) return [];
       isFirst = false;
-      for (const each of await this.#hiddenBy(page.objects)) hidden.add(each);
+      for (const { folder: each } of await this.#begunIn(page.objects)) hidden.add(each);
       for (const key of [...page.objects.map((object) => object.key), ...page.folders]) {
         if (isObjectKey(key)) names.add(key);
       }

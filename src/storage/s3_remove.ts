@@ -4,20 +4,10 @@ import { randomUUID } from 'node:crypto';
 import { DeleteObjectCommand } from '@aws-sdk/client-s3';
 import { HoldfastError } from '../core/errors.ts';
 import { joinKey } from './key.ts';
-import type { S3Connection } from './s3_connection.ts';
+import type { S3Bucket } from './s3_bucket.ts';
 import type { S3Doing } from './s3_errors.ts';
-import { indexEntryOf, markOf, parentOf, parseUploadKey, uploadKey } from './s3_keys.ts';
-import type { S3Listing } from './s3_list.ts';
-import type { S3Marks } from './s3_marks.ts';
-import { abortUpload, arrivedParts, begunUploads } from './s3_uploads.ts';
-import type { UnfinishedFolder, UnfinishedObject } from './storage.ts';
-
-/** What it takes to work on a bucket. */
-export interface S3Bucket {
-  readonly connection: S3Connection;
-  readonly listing: S3Listing;
-  readonly marks: S3Marks;
-}
+import { indexEntryOf, markOf, parseUploadKey } from './s3_keys.ts';
+import { abortUpload, begunUploads } from './s3_uploads.ts';
 
 /** Until a legal hold is lifted, which nobody knows. */
 const forEver = new Date('9999-12-31T23:59:59Z');
@@ -85,53 +75,6 @@ export async function removeFolder(
 async function isBegun({ listing }: S3Bucket, folder: string): Promise<boolean> {
   const mark = await listing.head(markOf(folder));
   return mark !== null && (mark.ContentLength ?? 0) > 0;
-}
-
-/** When something last changed in a folder that was begun. */
-async function lastChange({ connection, listing }: S3Bucket, folder: string, begunAt: Date) {
-  let last = begunAt;
-  for await (const { objects } of listing.pages(folder, 'tree')) {
-    for (const { modifiedAt } of objects) if (modifiedAt > last) last = modifiedAt;
-  }
-  for (const upload of await begunUploads(connection, folder)) {
-    const { modifiedAt } = await arrivedParts(connection, upload);
-    if (modifiedAt > last) last = modifiedAt;
-  }
-  return last;
-}
-
-/** {@link Storage.unfinishedFolders}, from the index of those that were begun. */
-export async function unfinishedFolders(
-  bucket: S3Bucket,
-  folder: string,
-): Promise<UnfinishedFolder[]> {
-  const { listing } = bucket;
-  const index = indexEntryOf('');
-  const found: UnfinishedFolder[] = [];
-  const below = folder === '' ? index.slice(0, -1) : indexEntryOf(folder);
-  for await (const { objects } of listing.pages(below, 'tree')) {
-    for (const { key, bytes, modifiedAt } of objects) {
-      const begun = key.slice(index.length);
-      if (bytes === 0 || (await listing.isCommitted(begun))) continue;
-      found.push({ folder: begun, modifiedAt: await lastChange(bucket, begun, modifiedAt) });
-    }
-  }
-  return found;
-}
-
-/** {@link Storage.unfinishedObjects}: uploads in parts, each under a key of its own. */
-export async function unfinishedObjects(
-  { connection, listing }: S3Bucket,
-  folder: string,
-): Promise<UnfinishedObject[]> {
-  const found: UnfinishedObject[] = [];
-  for (const upload of await begunUploads(connection, folder)) {
-    const { key, uploadId } = upload;
-    if (await listing.isUnfinished(parentOf(key))) continue;
-    const arrived = await arrivedParts(connection, upload);
-    found.push({ key: uploadKey(key, uploadId), ...arrived });
-  }
-  return found;
 }
 
 /** {@link Storage.removeUnfinished}. */
