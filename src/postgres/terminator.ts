@@ -17,7 +17,7 @@ export interface Stubborn {
 export class Terminator {
   readonly #client: Queryable;
   readonly #oids: readonly number[];
-  #stopped = false;
+  readonly #stop = new AbortController();
   #cancelPid: number | null = null;
   /** Why it ended by itself, or `null`. */
   failure: unknown = null;
@@ -68,12 +68,14 @@ export class Terminator {
 
   async run(): Promise<void> {
     try {
-      while (!this.#stopped) {
+      const { signal } = this.#stop;
+      while (!signal.aborted) {
         const pid = this.#cancelPid;
         this.#cancelPid = null;
         if (pid !== null) await queryRows(this.#client, 'SELECT pg_cancel_backend($1)', [pid]);
         await this.#endAll();
-        await sleep(terminateIntervalMs);
+        // Whoever stops it waits for its end, and need not wait for the pause.
+        await sleep(terminateIntervalMs, undefined, { signal }).catch(() => undefined);
       }
     } catch (error) {
       this.failure = error;
@@ -86,6 +88,6 @@ export class Terminator {
   }
 
   stop(): void {
-    this.#stopped = true;
+    this.#stop.abort();
   }
 }

@@ -117,3 +117,17 @@ describe('a dump whose plain bytes turn out to be others, which several jobs lea
     expect(await readdir(temporary)).toEqual([]);
   });
 });
+
+describe('a role that may create no database', () => {
+  it.each(['1', '2'])('learns it at once, and nothing is left (--jobs %s)', async (jobs) => {
+    await cluster.sql(['DROP ROLE IF EXISTS newcomer', 'CREATE ROLE newcomer LOGIN']);
+    const temporary = await mkdtemp(join(bench.folder, 'temporary-'));
+    const argv = [label, '--target-database', 'copy', '--force', '--jobs', jobs];
+    const outcome = await bench.run('restore_backup', [...argv, '--username', 'newcomer'], {
+      environment: { TMPDIR: temporary },
+    });
+    expect(outcome.status, outcome.stderr).toBe(8);
+    expect(outcome.stderr).toMatch(/error: .*creating database "copy__restoring_\w+"/);
+    expect(await readdir(temporary)).toEqual([]);
+  });
+});

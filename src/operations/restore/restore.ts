@@ -4,7 +4,7 @@
  */
 
 import type { Client } from 'pg';
-import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
+import { HoldfastError } from '../../core/errors.ts';
 import type { RestoreRate } from '../../core/estimate.ts';
 import { parseLeftoverName, putAsideAt } from '../../core/leftovers.ts';
 import { beforeName, isLeftoverNameOf, restoringName } from '../../core/names.ts';
@@ -14,24 +14,22 @@ import { formatLockHolder } from '../../postgres/lock_holder.ts';
 import { findTool } from '../../postgres/tools.ts';
 import type { Context } from '../context.ts';
 import { connectMaintenance } from '../open_database.ts';
-import { type BuiltDatabase, buildDatabase, createRestoring } from './restore_build.ts';
+import { type BuiltDatabase, buildDatabase } from './restore_build.ts';
 import { dropFailed, dropStaleRestores } from './restore_cleanup.ts';
 import { requireComparable } from './restore_compare_content.ts';
 import { withAnyCopy } from './restore_copies.ts';
 import { forecast, rateWish } from './restore_forecast.ts';
 import { makeRoom, requireInPlace, type SafetyBackup, tellSafety } from './restore_in_place.ts';
-import { leaveUnswapped, unverified } from './restore_keep_going.ts';
+import { leaveUnswapped } from './restore_keep_going.ts';
 import { withRestoreLock } from './restore_lock.ts';
 import type { RestorePlan } from './restore_plan.ts';
+import { prepareRestore } from './restore_prepare.ts';
 import { recordRestore } from './restore_rates.ts';
-import { type RestoredRoles, restoreRoles } from './restore_roles.ts';
 import { readCarried, readOldDatabase, readRestoreServer, requireSpace } from './restore_server.ts';
-import { planSql, requireSqlWay } from './restore_sql.ts';
+import { requireSqlWay } from './restore_sql.ts';
 import { type PlacedDatabase, putInPlace } from './restore_swap.ts';
 import { isTroubled } from './restore_trouble.ts';
-import { type VerifiedSource, verifySource } from './restore_verify.ts';
 import type { RestoreRequest, RestoreWork } from './restore_work.ts';
-import { endedByProof } from './trailing_digest.ts';
 
 /** A restore that is done. */
 export interface RestoreResult {
@@ -128,54 +126,6 @@ async function requireReady(work: RestoreWork): Promise<void> {
   await requireInPlace(work);
 }
 
-/**
- * Reads the backup whole. A damaged one ends the restore, unless that keeps going. Where what comes
- * next cannot be taken back, or depends on what was found, nothing is left to prove then.
- */
-async function verify(
-  work: RestoreWork,
-): Promise<{ readonly verified: VerifiedSource; readonly damage: HoldfastError | null }> {
-  const { context, request } = work;
-  const { source, jobs, keepGoing = false, inPlace = false } = request;
-  try {
-    const verified = await verifySource(context, source, { jobs });
-    if (keepGoing || inPlace) await requireProven(verified);
-    return { verified, damage: null };
-  } catch (error) {
-    const isDamage = error instanceof HoldfastError && error.code === 'DAMAGED';
-    if (!keepGoing || !isDamage) throw error;
-    // A good copy in another store is better than what can be read of a damaged one.
-    if ((await source.nextCopy?.(error)) != null) throw error;
-    context.log.warn(`${error.message}; what can be read of it is restored, and not swapped in`);
-    return { verified: unverified(work), damage: error };
-  }
-}
-
-/** @throws HoldfastError DAMAGED; nothing that was unpacked is left then */
-async function requireProven(verified: VerifiedSource): Promise<void> {
-  try {
-    await verified.proof;
-  } catch (error) {
-    await verified.remove();
-    throw error;
-  }
-}
-
-async function roles(
-  work: RestoreWork,
-  proof: Promise<void>,
-  isDamaged: boolean,
-): Promise<RestoredRoles> {
-  const { context, request, admin } = work;
-  try {
-    return await restoreRoles(context, request.source, admin, proof);
-  } catch (error) {
-    if (!isDamaged || context.signal.aborted) throw error;
-    const warning = `no roles were created: ${toHoldfastError(error).message}`;
-    return { created: [], kept: [], warnings: [warning] };
-  }
-}
-
 /** The database takes its place, or is dropped; one with trouble is left for a person. */
 async function place(
   work: RestoreWork,
@@ -215,14 +165,9 @@ async function restoreLocked(locked: RestoreWork): Promise<RestoreResult> {
   const { context, request, admin, parameters } = locked;
   const startedSeconds = context.stopwatch();
   await dropStaleRestores(context, admin, parameters, request.targetDatabase);
-  const begunSeconds = context.stopwatch();
-  const { verified, damage } = await verify(locked);
-  const verifying = context.stopwatch() - begunSeconds;
+  const prepared = await prepareRestore(locked);
+  const { work, verified, damage, created, restoredRoles } = prepared;
   try {
-    const guarded = endedByProof(context, verified.proof);
-    const work = { ...locked, context: guarded, sql: await planSql(locked, verified.sql) };
-    const restoredRoles = await roles(work, verified.proof, damage !== null);
-    const created = await createRestoring(work);
     const room = request.inPlace === true ? await makeRoom(work, created) : { work, safety: null };
     try {
       const kept = room.work.old?.isInvalid === false ? room.work.old : null;
@@ -230,7 +175,7 @@ async function restoreLocked(locked: RestoreWork): Promise<RestoreResult> {
       const fromSql = work.sql?.warnings ?? [];
       const warnings = [...restoredRoles.warnings, ...fromSql, ...built.warnings];
       const placed = await place(room.work, built, damage, warnings);
-      await rememberRates(work, { verifying, ...built.seconds });
+      await rememberRates(work, { verifying: prepared.seconds, ...built.seconds });
       return {
         database: request.targetDatabase,
         before: kept === null ? null : work.beforeName,

@@ -8,6 +8,7 @@ import { type ConnectionParameters, connect } from '../../postgres/connection.ts
 import { execute, queryRows } from '../../postgres/query.ts';
 import { type Comparison, compareRestored, isTellable, requireEqual } from './restore_compare.ts';
 import { compareContent, requireComparable } from './restore_compare_content.ts';
+import { fillingSession } from './restore_session.ts';
 import type { RestoreWork } from './restore_work.ts';
 
 /** So many sessions count rows and analyze at the same time. */
@@ -181,10 +182,12 @@ export async function finishDatabase(
 ): Promise<Finished> {
   const { signal } = work.context;
   const options = { applicationName: 'holdfast restore', signal };
-  const first = await connect(parameters, options);
+  // Every table that is analyzed is a commit, and need not wait for the disk.
+  const session = fillingSession(parameters);
+  const first = await connect(session, options);
   const inside: [Client, ...Client[]] = [first];
   try {
-    while (inside.length < sessionsMax) inside.push(await connect(parameters, options));
+    while (inside.length < sessionsMax) inside.push(await connect(session, options));
     await detachSubscriptions(first);
     return work.request.compare === 'content'
       ? await compareWhileAnalyzing(work, parameters, inside)

@@ -60,9 +60,9 @@ export async function patchAndDigest(
   };
 }
 
-/** The context, which also ends when a proof fails: with the error that the proof failed with. */
-export function endedByProof(context: Context, proof: Promise<void>): Context {
+/** The context, which also ends when something else fails: with the error that it failed with. */
+export function endedBy(context: Context, other: Promise<unknown>): Context {
   const failed = new AbortController();
-  proof.catch((error: unknown) => failed.abort(error));
+  other.catch((error: unknown) => failed.abort(error));
   return { ...context, signal: AbortSignal.any([context.signal, failed.signal]) };
 }

@@ -5,10 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../../../src/core/errors.ts';
 import { sha256Of } from '../../../../src/core/sums.ts';
 import type { Context } from '../../../../src/operations/context.ts';
-import {
-  endedByProof,
-  patchAndDigest,
-} from '../../../../src/operations/restore/trailing_digest.ts';
+import { endedBy, patchAndDigest } from '../../../../src/operations/restore/trailing_digest.ts';
 
 let folder: string;
 let path: string;
@@ -58,13 +55,13 @@ describe('a context that ends with a proof', () => {
 
   it('ends with the error of a proof that fails', async () => {
     const damage = new HoldfastError('DAMAGED', 'other bytes');
-    const { signal } = endedByProof(context, Promise.reject(damage));
+    const { signal } = endedBy(context, Promise.reject(damage));
     await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
     expect(signal.reason).toBe(damage);
   });
 
   it('goes on with one that holds, and ends as it would have ended', async () => {
-    const { signal } = endedByProof(context, Promise.resolve());
+    const { signal } = endedBy(context, Promise.resolve());
     expect(signal.aborted).toBe(false);
     controller.abort(new Error('interrupted'));
     expect(signal.reason).toEqual(new Error('interrupted'));
