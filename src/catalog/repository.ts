@@ -105,6 +105,14 @@ async function headElsewhere(stores: readonly Store[]): Promise<Head | null> {
   return null;
 }
 
+/** A store that does not answer keeps nobody from a backup into another one. */
+function unlessCreating(create: boolean): (error: unknown) => null {
+  return (error) => {
+    if (create) return null;
+    throw error;
+  };
+}
+
 /**
  * Opens a repository: a folder of this machine, and the stores that it is kept in. Where the folder
  * is new, as on a machine that takes the place of a lost one, the other stores tell which it is.
@@ -123,7 +131,7 @@ export async function openRepository(
   const [first] = stores;
   assert(first !== undefined, 'a repository is kept somewhere');
   const own = await readHead(local);
-  const known = own ?? (await headElsewhere(stores));
+  const known = own ?? (await headElsewhere(stores).catch(unlessCreating(create)));
   if (known === null && !create) {
     throw new HoldfastError('BACKUP_NOT_FOUND', `there is no repository in ${root}`, {
       hint: 'Set BACKUP_DIR to the folder of the repository; the first backup creates it.',

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { backupFolder, databaseFolder, openRepository } from '../../../src/catalog/repository.ts';
+import { localSpec, type StoreSpec } from '../../../src/config/stores.ts';
 import { failureOf } from '../../contract/storage.ts';
 
 const now = new Date('2026-11-21T02:00:00.000Z');
@@ -40,6 +41,21 @@ describe('a repository', () => {
     expect(error).toMatchObject({ code: 'BACKUP_NOT_FOUND', status: 5 });
     expect(error.message).toContain(root);
     expect(error.hint).toContain('BACKUP_DIR');
+  });
+
+  it('is known from another store on a machine that is new, if that one answers', async () => {
+    const other = join(top, 'other');
+    const there = await openRepository(other, { create: true, now });
+    const nas = (path: string): StoreSpec => ({ ...localSpec(path), name: 'nas' });
+    const open = (path: string, create: boolean) =>
+      openRepository(root, { create, now: new Date(), stores: [localSpec(root), nas(path)] });
+    expect(await open(other, false)).toMatchObject({ id: there.id, createdAt: now });
+    const dead = join(top, 'dead');
+    await mkdir(dead);
+    await writeFile(join(dead, 'holdfast.json'), '{');
+    expect((await failureOf(open(dead, false))).status).toBe(7);
+    // A backup goes on without it.
+    expect((await open(dead, true)).id).not.toBe(there.id);
   });
 
   it('is not begun among files of somebody else', async () => {
