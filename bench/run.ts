@@ -20,6 +20,7 @@ import { restoreGroup } from './restore.ts';
 import { type Group, runGroup } from './run_group.ts';
 import { openScene, type Scene } from './scene.ts';
 import { startGroup } from './start.ts';
+import { storeBackupGroup, storeRestoreGroup } from './stores.ts';
 import { walGroup } from './wal.ts';
 
 interface GroupKind {
@@ -37,6 +38,7 @@ const groups: Readonly<Record<string, GroupKind>> = {
   wal: { needsDatabase: false, open: [walGroup] },
   replay: { needsDatabase: false, open: [replayGroup] },
   base: { needsDatabase: true, open: [baseGroup, baseRestoreGroup] },
+  stores: { needsDatabase: true, open: [storeBackupGroup, storeRestoreGroup] },
 };
 
 const { values, positionals } = parseArgs({
