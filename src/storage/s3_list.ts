@@ -1,15 +1,10 @@
 /** Looks at what lies in a bucket: single objects, pages, and which folders are not committed. */
 
-import {
-  GetObjectCommand,
-  HeadObjectCommand,
-  type HeadObjectCommandOutput,
-  ListObjectsV2Command,
-} from '@aws-sdk/client-s3';
+import { type HeadObjectCommandOutput, ListObjectsV2Command } from '@aws-sdk/client-s3';
 import { joinKey } from './key.ts';
 import type { S3Connection } from './s3_connection.ts';
 import type { S3Doing } from './s3_errors.ts';
-import { isMissing, readFailure } from './s3_failure.ts';
+import { headObject } from './s3_head.ts';
 import {
   bucketFolder,
   commitName,
@@ -94,36 +89,10 @@ export class S3Listing {
 
   /** What HEAD tells of a key, marks too; `null`: nothing is there. */
   async head(key: string): Promise<HeadObjectCommandOutput | null> {
-    const connection = this.#connection;
-    const place = { Bucket: connection.options.bucket, Key: connection.keyOf(key) };
-    try {
-      return await connection.trySend((client) => client.send(new HeadObjectCommand(place)));
-    } catch (error) {
-      if (!isMissing(readFailure(error))) throw await this.#headError(error, key);
-      await this.#requireBucket();
-      return null;
-    }
-  }
-
-  /** Whether a bucket is missing, or an object in it, is not told after a HEAD. */
-  async #requireBucket(): Promise<void> {
-    if (!this.#hasBucket) await this.pages(markOf('bucket'), 'level').next();
-  }
-
-  /** The answer to a HEAD has no words: a GET of the same is answered with some. */
-  async #headError(error: unknown, key: string): Promise<Error> {
-    const { status } = readFailure(error);
-    const doing: S3Doing = { verb: 'reading', key, permission: 's3:GetObject' };
-    if (status === null || status >= 500) return this.#connection.error(error, doing);
-    const { bucket } = this.#connection.options;
-    const place = { Bucket: bucket, Key: this.#connection.keyOf(key), Range: 'bytes=0-0' };
-    const told = await this.#connection
-      .trySend((client) => client.send(new GetObjectCommand(place)))
-      .then(
-        () => error,
-        (inWords: unknown) => inWords,
-      );
-    return this.#connection.error(isMissing(readFailure(told)) ? error : told, doing);
+    const found = await headObject(this.#connection, key);
+    // Whether a bucket is missing, or an object in it, is not told after a HEAD.
+    if (found === null && !this.#hasBucket) await this.pages(markOf('bucket'), 'level').next();
+    return found;
   }
 
   /** What the port tells of an object, whether its folder is committed or not. */

@@ -1,13 +1,14 @@
 /** Writes an object once: the condition where a server has it, checksums, a look at the result. */
 
-import { randomUUID } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { crc32 } from 'node:zlib';
-import { DeleteObjectCommand, HeadObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
 import { HoldfastError } from '../core/errors.ts';
 import { attributesOf, type S3Attributes, writeIdName } from './s3_attributes.ts';
 import type { S3Connection } from './s3_connection.ts';
 import type { S3Doing } from './s3_errors.ts';
-import { isConditionFailed, isMissing, isNotImplemented, readFailure } from './s3_failure.ts';
+import { isConditionFailed, isNotImplemented, readFailure } from './s3_failure.ts';
+import { headObject } from './s3_head.ts';
 import { identityOf } from './s3_keys.ts';
 import type { FolderFacts, StoredObject } from './storage.ts';
 import { existsError } from './store_errors.ts';
@@ -91,28 +92,17 @@ export async function withCondition<T>(
   }
 }
 
-/** What lies under the key; `null`: nothing does. */
-async function head(upload: Upload) {
-  const { connection, place } = upload;
-  try {
-    return await connection.trySend((client) => client.send(new HeadObjectCommand(place)));
-  } catch (error) {
-    if (isMissing(readFailure(error))) return null;
-    throw connection.error(error, { ...upload.doing, permission: 's3:GetObject' });
-  }
-}
-
 /** Where the server does not keep us from overwriting, we look first. */
 export async function refuseExisting(upload: Upload): Promise<void> {
   const { connection, key } = upload;
   if (connection.abilities.conditions === 'honoured') return;
-  if ((await head(upload)) !== null) throw existsError(key, connection.description);
+  if ((await headObject(connection, key)) !== null) throw existsError(key, connection.description);
 }
 
 /** Looks at what was written: it is ours, and as long as what was sent. */
 export async function written(upload: Upload, bytes: number): Promise<StoredObject> {
   const { connection, key, writeId } = upload;
-  const found = await head(upload);
+  const found = await headObject(connection, key);
   const where = `${key} in ${connection.description}`;
   if (found === null) {
     throw new HoldfastError('STORE_REFUSED', `${where} was written, and is not there`, {
@@ -141,10 +131,17 @@ export async function settle(upload: Upload, error: unknown, bytes: number): Pro
   const failure = readFailure(error);
   const maybeOurs = isConditionFailed(failure) || failure.code === 'NoSuchUpload';
   if (!maybeOurs) throw connection.error(error, doing);
-  const found = await head(upload);
+  const found = await headObject(connection, key);
   if (found?.Metadata?.[writeIdName] === upload.writeId) return written(upload, bytes);
   if (isConditionFailed(failure)) throw existsError(key, connection.description, error);
   throw connection.error(error, doing);
+}
+
+/** What a server can hold the bytes against; with a lock it wants to, on pain of refusal. */
+function sumsOf({ connection }: Upload, bytes: Uint8Array, isSummed: boolean) {
+  if (isSummed) return { ChecksumAlgorithm: 'CRC32', ChecksumCRC32: checksumOf(bytes) } as const;
+  if (connection.options.objectLock === null) return {};
+  return { ContentMD5: createHash('md5').update(bytes).digest('base64') };
 }
 
 /** Writes bytes that are all there, in one request. */
@@ -161,7 +158,7 @@ export async function putWhole(upload: Upload, bytes: Uint8Array): Promise<Store
           ...condition,
           Body: bytes,
           ContentLength: bytes.length,
-          ...(isSummed ? { ChecksumCRC32: checksumOf(bytes) } : {}),
+          ...sumsOf(upload, bytes, isSummed),
         }),
       ),
     );
