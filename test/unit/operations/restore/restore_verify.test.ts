@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createCatalog } from '../../../../src/catalog/catalog.ts';
 import { openRepository } from '../../../../src/catalog/repository.ts';
+import type { MeasuredBytes } from '../../../../src/core/manifest.ts';
 import { serializeManifest } from '../../../../src/core/manifest_codec.ts';
 import { sha256Of, sumsOf } from '../../../../src/core/sums.ts';
 import type { BackupSource } from '../../../../src/operations/backup_source.ts';
@@ -50,7 +51,7 @@ beforeEach(async () => {
   folder = join(real.root, await writeSampleBackup(real.storage));
   opened = [];
   const repository = { ...real, storage: watched(real.storage) };
-  const settings = { threads: 1, temp_dir: temporary };
+  const settings = { threads: 1, temp_dir: temporary, allowed_signers: null };
   const all = sampleContext(repository, createCatalog(repository.storage), {
     config: { settings } as RepositoryContext['config'],
   });
@@ -59,6 +60,19 @@ beforeEach(async () => {
   opened = [];
 });
 afterEach(() => rm(top, { recursive: true, force: true }));
+
+/** The backup with another word for the plain bytes of its dump, all else agreeing with it. */
+async function withPlain(plain: MeasuredBytes | null): Promise<BackupSource> {
+  const { files, ...rest } = sampleManifest();
+  const forged = {
+    ...rest,
+    files: files.map((file) => (file.role === 'dump' ? { ...file, plain } : file)),
+  };
+  const bytes = serializeManifest(forged);
+  await writeFile(join(folder, 'manifest.json'), bytes);
+  await writeFile(join(folder, 'SHA256SUMS'), sumsOf(forged, bytes));
+  return { ...source, manifest: forged };
+}
 
 describe('reading a backup before it is restored', () => {
   it.each([1, 2])('reads each of its files once (%i jobs)', async (jobs) => {
@@ -117,6 +131,27 @@ describe('reading a backup before it is restored', () => {
       }
     },
   );
+
+  it('tells late, with several jobs, that the plain bytes are others; with one at once', async () => {
+    const others = { bytes: source.plainBytes ?? 0, sha256: '0'.repeat(64) };
+    const forged = await withPlain(others);
+    const verified = await verifySource(context, forged, { jobs: 2 });
+    const late = await failureOf(verified.proof);
+    await verified.remove();
+    const atOnce = await failureOf(verifySource(context, forged, { jobs: 1 }));
+    for (const { code, message } of [late, atOnce]) {
+      expect(code).toBe('DAMAGED');
+      expect(message).toMatch(/database\.dump\.zst differs from its digest when decompressed/);
+    }
+    expect(await readdir(temporary)).toEqual([]);
+  });
+
+  it.each([1, 2])('proves no plain digest where none was taken (%i jobs)', async (jobs) => {
+    const verified = await verifySource(context, await withPlain(null), { jobs });
+    await expect(verified.proof).resolves.toBeUndefined();
+    await verified.remove();
+    expect(await readdir(temporary)).toEqual([]);
+  });
 
   it('is not content with digests that came from another manifest than the one there', async () => {
     // Everything in the folder agrees with itself, but it is not what was chosen to be restored.
