@@ -3,6 +3,7 @@
 import { listBaseBackups } from '../catalog/base_catalog.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { openGaps } from '../core/open_gaps.ts';
+import { printable } from '../core/printable.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
 import { worstStatus } from '../core/worst_status.ts';
 import { type IncrementalRequest, moveForward } from '../operations/base/backup_incremental.ts';
@@ -50,6 +51,11 @@ export async function incrementalCommand(invocation: Invocation): Promise<Comman
       ? `archived up to ${result.segment}`
       : `everything committed up to ${newest} can be recovered (archived up to ${result.segment})`,
   );
+  for (const { store, newest_recoverable_at: at, last_segment: last } of result.stores) {
+    if (last === null) continue;
+    const point = at === null ? '' : `everything committed up to ${at} can be recovered, `;
+    context.log.step(`from the store ${printable(store)}: ${point}WAL up to ${last}`);
+  }
   if (missing !== null) context.log.error(missing);
   const status = worstStatus([
     open.length > 0 ? exitStatus.verification : exitStatus.done,

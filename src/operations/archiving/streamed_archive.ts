@@ -53,19 +53,23 @@ async function longerInStream(
   return longer;
 }
 
+const noStream = { segmentBytes: null, segments: [], histories: [] };
+
 /**
  * Opens the archive of a cluster and lists it with its stream.
  *
+ * @param withStream `false`: the archive alone
  * @throws HoldfastError when the store cannot be read; Node's errors of the stream's folder
  */
 export async function openStreamedArchive(
   context: RepositoryContext,
   cluster: string,
+  { withStream: isMerged = true }: { readonly withStream?: boolean } = {},
 ): Promise<StreamedArchive> {
   const { root, storage } = context.repository;
   const folder = streamFolder(root, cluster);
   // The stream first: what moves goes from there into the archive.
-  const stream = await readStream(folder);
+  const stream = isMerged ? await readStream(folder) : noStream;
   const listed = openWalArchive(storage, cluster);
   const archived = await listed.list();
   const stillHere = await plainSegments(context, cluster, archived);

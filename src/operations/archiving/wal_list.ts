@@ -239,18 +239,20 @@ function ofDamage(error: unknown): null {
  * Tells what can be replayed from the WAL archives.
  *
  * @param cluster only this one
+ * @param withStream whether what lies in the stream alone counts, which is on this machine
  * @returns only archives that are there
  * @throws HoldfastError when the store cannot be read
  */
 export async function listWal(
   context: RepositoryContext,
   cluster: string | undefined,
+  { withStream = true }: { readonly withStream?: boolean } = {},
 ): Promise<ArchiveFacts[]> {
   const { storage } = context.repository;
   const found: ArchiveFacts[] = [];
   for (const each of await walClusters(storage)) {
     if (cluster !== undefined && cluster !== each) continue;
-    const { archive, listing } = await openStreamedArchive(context, each);
+    const { archive, listing } = await openStreamedArchive(context, each, { withStream });
     const claimed = await claimFacts(archive);
     if (claimed.claim === null && claimed.claim_problem === null && isEmpty(listing)) continue;
     const { segmentBytes, foreign, unfinished } = listing;

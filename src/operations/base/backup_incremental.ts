@@ -10,9 +10,11 @@ import { dueBase } from '../../core/base_due.ts';
 import { HoldfastError } from '../../core/errors.ts';
 import { resolveConnection } from '../../postgres/connection.ts';
 import { execute, queryOne } from '../../postgres/query.ts';
+import { refreshHook } from '../archiving/archiving_claim.ts';
 import { type ArchivingServer, withArchivingServer } from '../archiving/archiving_server.ts';
 import { awaitArrival, readStatus } from '../archiving/setup_archiving.ts';
 import { type GapFacts, listWal } from '../archiving/wal_list.ts';
+import { carryAndTell, type StorePoint } from '../archiving/wal_points.ts';
 import { missingCopyError } from '../begin_copies.ts';
 import type { RepositoryContext } from '../context.ts';
 import { copyEntries } from '../record_status.ts';
@@ -62,6 +64,20 @@ export interface IncrementalResult {
   /** Missing between the oldest WAL and the newest. */
   readonly gaps: readonly GapFacts[];
   readonly warnings: readonly string[];
+  /** The recovery points of the stores beside BACKUP_DIR. */
+  readonly stores: readonly StorePoint[];
+}
+
+/** A store that has to have the WAL and has not; `null`: there is none. */
+function lackingWal(points: readonly StorePoint[]): HoldfastError | null {
+  const lacking = points.find(({ required, problem }) => required && problem !== null);
+  if (lacking?.problem == null) return null;
+  const { store, problem } = lacking;
+  return new HoldfastError(
+    problem.code,
+    `the WAL is archived here and not in the store ${store}: ${problem.message}`,
+    { hint: 'Mend what it says: the next run, or wal_ship.ts, carries what is missing.' },
+  );
 }
 
 async function requireArchiving(
@@ -143,10 +159,22 @@ export async function moveForward(
     const { cluster } = server;
     const slot = await liveSlot(context, server);
     if (slot === null) await requireArchiving(context, server);
+    if (slot === null && (await refreshHook(context, server))) {
+      context.log.step(
+        'wal_push was written anew: the settings say otherwise how WAL is encrypted',
+      );
+    }
     const hasSummaries = await summarizesWal(server);
     const taken = await takeDue(context, server, request, hasSummaries);
     const segment = await awaitSafe(context, server, slot);
-    const [archive] = await listWal(context, cluster);
+    // Here first: the indexes that are made now go along to the other stores.
+    const { local } = context.repository;
+    const here = { ...context, repository: { ...context.repository, storage: local } };
+    const [ours] = await listWal(here, cluster);
+    const points = await carryAndTell(context, cluster, segment);
+    const isStore = context.repository.storage === local;
+    const [archive] = isStore ? [ours] : await listWal(context, cluster);
+    const missingWal = lackingWal(points);
     const timeline = Number.parseInt(segment.slice(0, 8), 16);
     const way = archive?.timelines.find((each) => each.timeline === timeline);
     const result: IncrementalResult = {
@@ -169,9 +197,14 @@ export async function moveForward(
         ...(taken?.warnings ?? []),
         ...(hasSummaries === false ? [noSummaries] : []),
         ...(archive?.times_unknown == null ? [] : [archive.times_unknown]),
+        ...points.flatMap(({ store, problem }) =>
+          problem === null ? [] : [`the store ${store} lacks WAL: ${problem.message}`],
+        ),
       ],
+      stores: points,
     };
-    const missing = taken === null ? null : missingCopyError(taken.manifest.label, taken.copies);
+    const missing =
+      (taken === null ? null : missingCopyError(taken.manifest.label, taken.copies)) ?? missingWal;
     return { result, missing };
   });
 }

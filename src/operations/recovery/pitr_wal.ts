@@ -24,7 +24,7 @@ import { folderMode, writeNewFile } from '../../process/durable.ts';
 import { freeBytesAt } from '../../process/file_facts.ts';
 import { openFolder } from '../../storage/open.ts';
 import type { Storage } from '../../storage/storage.ts';
-import { readSegment, walFilters } from '../archiving/wal_segment.ts';
+import { isKeyMissing, readSegment, walFilters } from '../archiving/wal_segment.ts';
 import { flowContext, type RepositoryContext } from '../context.ts';
 import type { PitrPlan } from './pitr_plan.ts';
 
@@ -213,6 +213,23 @@ async function bringHistories({ plan, target }: Bringing): Promise<void> {
   }
 }
 
+/** Several at a time. */
+async function bringSegments(bringing: Bringing): Promise<void> {
+  const { context, plan } = bringing;
+  const { segments, segmentBytes } = plan;
+  const title = `bringing ${formatCount(segments.length, 'segment')} of WAL`;
+  const progress = await context.log.progress(title, segments.length * segmentBytes);
+  try {
+    await mapBounded(segments, context.config.settings.threads, async (segment) => {
+      context.signal.throwIfAborted();
+      await bringSegment(bringing, segment);
+      progress.add(segmentBytes);
+    });
+  } finally {
+    progress.end();
+  }
+}
+
 /**
  * Brings what the plan replays. What a killed run has brought stays, and the rest follows.
  *
@@ -227,7 +244,7 @@ export async function bringWal(
   stores: readonly Store[],
 ): Promise<void> {
   const { folder } = place;
-  const { cluster, segments } = plan;
+  const { cluster } = plan;
   const server = plan.base.manifest.server;
   await mkdir(folder, { recursive: true, mode: folderMode });
   if (!place.isBegun) await writeNewFile(join(folder, markName), Buffer.from(markText(plan)));
@@ -248,17 +265,13 @@ export async function bringWal(
     };
     await storage.put(`wal/${claimName}`, Buffer.from(`${formatClaim(claim)}\n`, 'utf8'));
   }
-  await bringHistories(bringing);
-  const title = `bringing ${formatCount(segments.length, 'segment')} of WAL`;
-  const progress = await context.log.progress(title, segments.length * plan.segmentBytes);
   try {
-    await mapBounded(segments, context.config.settings.threads, async (segment) => {
-      context.signal.throwIfAborted();
-      await bringSegment(bringing, segment);
-      progress.add(plan.segmentBytes);
-    });
-  } finally {
-    progress.end();
+    await bringHistories(bringing);
+    await bringSegments(bringing);
+  } catch (error) {
+    // What has come stays for the next try, but without a key nothing has.
+    if (isKeyMissing(error) && !place.isBegun) await removeWal(place);
+    throw error;
   }
   context.log.step(`the WAL lies in ${printable(folder)}`);
 }
