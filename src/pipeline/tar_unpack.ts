@@ -21,6 +21,7 @@ import { promisify } from 'node:util';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { pathBytes } from '../core/server_manifest.ts';
 import { errorNumber } from '../process/durable.ts';
+import { createDirectWriter, type DirectFile } from './direct_file.ts';
 import {
   createTarReader,
   requireInside,
@@ -32,7 +33,9 @@ import {
 const writeGathered = promisify(writev);
 const flush = promisify(fdatasync);
 
-/** A file of so many bytes is brought to the disk while the next ones are unpacked. */
+/** A file of so many bytes is written past the page cache, where that can be done. */
+const directBytesMin = 1024 * 1024;
+/** Else one of so many bytes is brought to the disk while the next ones are unpacked. */
 const flushedBytesMin = 4 * 1024 * 1024;
 /** So many of them at once: the threads are few, and one has to write. */
 const flushesMax = 2;
@@ -45,6 +48,8 @@ interface OpenFile {
   readonly fd: number;
   readonly modifiedSeconds: number;
   readonly bytes: number;
+  /** `null`: it is written in the ordinary way. */
+  readonly direct: DirectFile | null;
 }
 
 interface Folder {
@@ -100,6 +105,7 @@ class TarUnpacker extends Writable {
   /** Made at the end: nothing is written through one. */
   readonly #links: { readonly path: Buffer; readonly target: Buffer }[] = [];
   readonly #flushes = new Set<Promise<void>>();
+  readonly #direct = createDirectWriter();
 
   constructor(folder: string) {
     super({ highWaterMark: 1024 * 1024 });
@@ -122,9 +128,12 @@ class TarUnpacker extends Writable {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    if (this.#file !== null) closeSync(this.#file.fd);
+    const file = this.#file;
     this.#file = null;
-    Promise.allSettled(this.#flushes).then(() => done(error));
+    Promise.allSettled([...this.#flushes, file?.direct?.abandon()]).then(() => {
+      if (file !== null) closeSync(file.fd);
+      done(error);
+    });
   }
 
   #guard<T>(work: () => T): T {
@@ -188,23 +197,28 @@ class TarUnpacker extends Writable {
     if (step.kind === 'open') {
       const { mode, bytes, modifiedSeconds } = step.start;
       const fd = openNew(step.path);
-      this.#file = { fd, bytes, modifiedSeconds };
+      const direct = bytes < directBytesMin ? null : this.#direct.begin(fd);
+      this.#file = { fd, bytes, modifiedSeconds, direct };
       fchmodSync(fd, mode & permissions);
     } else if (this.#file !== null) {
-      if (step.kind === 'write') await writeAll(this.#file.fd, step.pieces);
-      else await this.#close(this.#file);
+      const { fd, direct } = this.#file;
+      if (step.kind === 'close') await this.#close(this.#file);
+      else if (direct === null) await writeAll(fd, step.pieces);
+      else for (const piece of step.pieces) await direct.append(piece);
     }
   }
 
-  async #close({ fd, bytes, modifiedSeconds }: OpenFile): Promise<void> {
-    futimesSync(fd, modifiedSeconds, modifiedSeconds);
+  async #close({ fd, bytes, modifiedSeconds, direct }: OpenFile): Promise<void> {
     this.#file = null;
-    if (bytes < flushedBytesMin) {
+    const setTime = () => futimesSync(fd, modifiedSeconds, modifiedSeconds);
+    if (direct === null && bytes < flushedBytesMin) {
+      setTime();
       closeSync(fd);
       return;
     }
     if (this.#flushes.size >= flushesMax) await Promise.race(this.#flushes);
-    const flushed = flush(fd).finally(() => closeSync(fd));
+    const toDisk = direct === null ? flush(fd) : direct.end();
+    const flushed = toDisk.then(setTime).finally(() => closeSync(fd));
     // Whoever waits for one hears of a failure; all are waited for at the end.
     flushed.catch((error: unknown) => {
       this.#failure ??= error;
@@ -232,7 +246,7 @@ class TarUnpacker extends Writable {
 /**
  * Begins to unpack an archive as `tar --extract --preserve-permissions --no-same-owner` does:
  * files, folders and symbolic links, with their modes and times. A file that lies there already is
- * replaced. Large files are on the disk at the end; the caller brings the rest there.
+ * replaced. The bytes of large files are with the disk at the end; the caller makes all of it safe.
  *
  * @param folder exists; when the stream fails some files lie in it
  * @returns takes the archive. It fails with HoldfastError DAMAGED for what is no whole archive, or

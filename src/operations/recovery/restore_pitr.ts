@@ -49,6 +49,24 @@ async function sync({ environment }: RepositoryContext): Promise<void> {
   await runChecked('sync', [], { environment, timeoutMs: syncTimeoutMs });
 }
 
+/** What a sync says that knows nothing of single file systems (BSD's, older ones of BusyBox). */
+const noSuchOption = /(?:unrecognized|unknown|invalid|illegal) option/;
+
+/**
+ * Makes safe what lies in new folders, which no link leads out of: nobody waits for the other file
+ * systems of this machine, and what cannot be written is told (syncfs(2), Linux 5.8).
+ */
+async function syncFolders(context: RepositoryContext, folders: readonly string[]): Promise<void> {
+  const { environment } = context;
+  const args = ['--file-system', '--', ...folders];
+  try {
+    await runChecked('sync', args, { environment, timeoutMs: syncTimeoutMs });
+  } catch (error) {
+    if (!(error instanceof HoldfastError) || !noSuchOption.test(error.message)) throw error;
+    await sync(context);
+  }
+}
+
 /** @param at the data directory, which has its control file elsewhere while it is not whole */
 async function configure(
   { context, plan, request, prepared }: Filling,
@@ -88,7 +106,7 @@ async function fill(filling: Filling, pgdata: string): Promise<Filled> {
     }));
     const warnings = await unpackBase(context, tool, plan.chain, { pgdata, tablespaces });
     const notes = await configure(filling, { pgdata, control: pgdata });
-    await sync(context);
+    await syncFolders(context, begun);
     // The data directory last: a server may run on it when all is there.
     for (const folder of begun.toReversed()) await finish(folder);
     return { warnings, notes };

@@ -18,6 +18,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { sha256Of } from '../../../src/core/sums.ts';
 import { createTarUnpacker } from '../../../src/pipeline/tar_unpack.ts';
 import { listTree } from '../../../src/process/file_tree.ts';
 
@@ -34,7 +35,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
 
-/** What a folder holds: kinds, modes, times, links and bytes. */
+/** What a folder holds: kinds, modes, times, links and digests. */
 async function treeOf(root: string): Promise<Record<string, unknown>> {
   const tree: Record<string, unknown> = {};
   for await (const { path: name } of listTree(root)) {
@@ -43,13 +44,13 @@ async function treeOf(root: string): Promise<Record<string, unknown>> {
     const mode = (stats.mode & 0o7777).toString(8);
     tree[name.toString('latin1')] = stats.isSymbolicLink()
       ? { link: await readlink(path) }
-      : { mode, seconds: Math.floor(stats.mtimeMs / 1000), bytes: await bytesOf(path, stats) };
+      : { mode, seconds: Math.floor(stats.mtimeMs / 1000), sha256: await digestOf(path, stats) };
   }
   return tree;
 }
 
-function bytesOf(path: Buffer, stats: { isFile(): boolean }): Promise<Buffer> | null {
-  return stats.isFile() ? readFile(path) : null;
+async function digestOf(path: Buffer, stats: { isFile(): boolean }): Promise<string | null> {
+  return stats.isFile() ? sha256Of(await readFile(path)) : null;
 }
 
 /** An archive of {@link from}, and the same bytes in pieces of whatever size. */
