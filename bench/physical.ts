@@ -112,6 +112,8 @@ export async function openPhysical(
     BACKUP_DIR: repository,
     // The caller's may be closed to the user of the server.
     TMPDIR: folder,
+    // As in that user's crontab: compiled code is kept at home between two starts.
+    HOME: folder,
   };
   const asServer = asServerUser(cluster);
 

@@ -165,6 +165,31 @@ make_command() {
   [ "$(find "$home/node_modules/.cache" -perm /022)" = '' ]
 }
 
+@test "who may not write there keeps it at home, where nobody else can write" {
+  bootstrap
+  make_command
+  # Root may write anywhere.
+  user=$(id -u)
+  [ "$user" != 0 ] || user=65534
+  chmod a+x "$BATS_RUN_TMPDIR" "$BATS_RUN_TMPDIR"/test "$BATS_TEST_TMPDIR" "${home%/*}" "$home"
+  chmod -R a+rX,a-w "$home/node_modules" "$home/scripts"
+  own=$BATS_TEST_TMPDIR/own
+  open=$BATS_TEST_TMPDIR/open
+  mkdir "$own" "$open"
+  chmod 777 "$open"
+  [ "$(id -u)" = "$user" ] || chown "$user" "$own" "$open"
+  as() {
+    [ "$(id -u)" = "$user" ] || set -- setpriv --reuid="$user" --clear-groups env "$@"
+    env "$@"
+  }
+  for folder in "$own" "$open" /nonexistent; do
+    run as -u NODE_COMPILE_CACHE -u NODE_V8_COVERAGE HOME="$folder" "$home/scripts/probe.ts" x
+    [ "$output" = '24|x' ]
+  done
+  [ -n "$(ls "$own/.cache/holdfast-node")" ]
+  [ ! -e "$open/.cache" ]
+}
+
 @test "every command starts with the one first line, which the kernel takes whole" {
   for command in "$checkout"/scripts/*.ts; do
     line=$(head -n 1 "$command")
