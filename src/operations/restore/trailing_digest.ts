@@ -1,6 +1,6 @@
 /**
- * The digest of an unpacked dump, taken while the dump is being restored already: what was stored is
- * known to be good by then, and nothing of the restore stays before this digest is known too.
+ * The digest of an unpacked dump, taken while the dump is being restored already: what was stored
+ * is known to be good by then, and nothing of the restore stays before this digest is known too.
  */
 
 import { open } from 'node:fs/promises';
