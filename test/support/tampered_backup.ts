@@ -49,8 +49,8 @@ async function writeManifest(folder: string, manifest: Manifest): Promise<void> 
 }
 
 /**
- * A copy of a backup whose manifest tells another digest of the plain bytes of its dump: all that is
- * stored agrees, and only what comes out of the decompressor does not.
+ * A copy of a backup whose manifest tells another digest of the plain bytes of its dump: all that
+ * is stored agrees, and only what comes out of the decompressor does not.
  *
  * @returns the folder
  */
