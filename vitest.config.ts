@@ -35,8 +35,8 @@ const uncovered = ['in_memory', 'no_child_coverage'];
 export default defineConfig({
   cacheDir,
   test: {
-    // Node itself loads the tests and src/, as it does for users: what runs in this process and what
-    // runs in a child is the same text then, and what of it was covered can be put together.
+    // Node itself loads the tests and src/, as it does for users: what runs in this process and
+    // what runs in a child is the same text then, and what of it was covered can be put together.
     experimental: { viteModuleRunner: false },
     // Integration tests start a server per file; two at a time leave the clock-bound ones alone.
     maxWorkers: 2,
