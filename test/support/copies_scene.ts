@@ -7,7 +7,8 @@ import { sha256Of } from '../../src/core/sums.ts';
 
 /** One store of holdfast.yaml. */
 export interface StoreWish {
-  readonly path: string;
+  readonly path?: string;
+  readonly bucket?: string;
   readonly required?: boolean;
   readonly stall_seconds?: number;
   readonly max_rate_mb?: number;
