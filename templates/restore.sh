@@ -328,7 +328,8 @@ find_key() {
 }
 check_key() {
   [ -n "$encryption" ] || return 0
-  [ "$(decode_dump <"$folder/$dump" 2>"$tmp/words" | dd bs=1 count=1 2>/dev/null | wc -c)" -eq 1 ] ||
+  first=$(decode_dump <"$folder/$dump" 2>"$tmp/words" | dd bs=1 count=1 2>/dev/null | wc -c)
+  [ "$first" -eq 1 ] ||
     fail 4 "$dump $unreadable; nothing was changed: $(cat "$tmp/words")"
 }
 

@@ -404,8 +404,8 @@ if [ -n "$archive" ]; then
 fi
 case " $programs " in
   *' age '*)
-    [ -n "$identity" ] || fail 2 'the backup is encrypted with age: name the file with the private' \
-      'key of one of its recipients: sh restore.sh --identity FILE PGDATA; they are:' "$recipients"
+    [ -n "$identity" ] || fail 2 'the backup is encrypted with age: name the file with the' \
+      'private key of one of its recipients: sh restore.sh --identity FILE PGDATA; they are:' "$recipients"
     ;;
 esac
 if [ -n "$identity" ]; then

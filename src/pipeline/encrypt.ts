@@ -38,7 +38,7 @@ function childOptions({ environment, signal, output, into }: FilterContext): Chi
 const brokenPipe = /broken pipe|signal (?:Terminated|Interrupt) caught/i;
 
 /** `age1…, age1…`: for whom something is encrypted. */
-export function describeRecipients({ recipients }: EncryptionSpec): string {
+function describeRecipients({ recipients }: EncryptionSpec): string {
   return recipients.length === 0 ? 'recipients that no manifest tells' : recipients.join(', ');
 }
 
@@ -133,8 +133,12 @@ function ageFilter(spec: EncryptionSpec & { readonly name: 'age' }): Filter {
   };
 }
 
-const gpgKeyTrouble =
-  /no secret key|bad passphrase|no passphrase|operation cancelled|no pinentry|inappropriate ioctl|agent|timeout/i;
+/** Of gpg, of its agent and of what asks for the passphrase. */
+const gpgKeyTrouble = new RegExp(
+  'no secret key|bad passphrase|no passphrase|operation cancelled|no pinentry|' +
+    'inappropriate ioctl|agent|timeout',
+  'i',
+);
 
 function gpgFilter(spec: EncryptionSpec & { readonly name: 'gpg' }): Filter {
   return {

@@ -69,6 +69,12 @@ export interface DataChild {
   end(): Promise<void>;
 }
 
+/** What the files 0, 1 and 2 of a child are, and 3 where it has a secret. */
+function stdioOf({ input, output, into, secretInput }: ChildOptions) {
+  const secret = secretInput === undefined ? [] : [secretInput.fd];
+  return [input?.fd ?? 'pipe', into ?? output?.fd ?? 'pipe', 'pipe', ...secret] as const;
+}
+
 /** What a child prints, whichever way it goes. */
 function stdoutOf(
   child: { readonly stdout: Readable | null },
@@ -105,17 +111,12 @@ export function startChild(
   args: readonly string[],
   options: ChildOptions,
 ): DataChild {
-  const { input, output, into, secretInput } = options;
+  const { into } = options;
   const child = spawn(program, [...args], {
     env: { ...options.environment },
     // A group of its own: Ctrl-C reaches this process alone, which then ends its children in order.
     detached: options.isInteractive !== true,
-    stdio: [
-      input?.fd ?? 'pipe',
-      into ?? output?.fd ?? 'pipe',
-      'pipe',
-      ...(secretInput === undefined ? [] : [secretInput.fd]),
-    ],
+    stdio: [...stdioOf(options)],
     cwd: options.cwd ?? childFolder(),
     ...(options.user === undefined ? {} : { uid: options.user.uid, gid: options.user.gid }),
   }) as ChildProcessByStdio<Writable | null, Readable | null, Readable>;

@@ -33,9 +33,10 @@ let ring: GpgKeyring;
 let publicHome: string;
 
 beforeAll(async () => {
-  cluster = await startTestCluster({ settings: { summarize_wal: 'on' } }).catch(() =>
-    startTestCluster(),
-  );
+  cluster = await startTestCluster();
+  if (cluster.major >= 17) {
+    await cluster.sql(['ALTER SYSTEM SET summarize_wal = on', 'SELECT pg_reload_conf()']);
+  }
   bench = await openWorkbench(cluster);
   place = await makeServerFolder(cluster);
   keys = await makeKeyFolder();

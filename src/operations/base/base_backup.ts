@@ -231,7 +231,7 @@ async function writeBackup(
   return manifest;
 }
 
-/** What the next incremental one is built upon, where this machine cannot decrypt the stored one. */
+/** What the next incremental one is built upon, where nobody here can decrypt the stored one. */
 async function keepList(
   { repository, log }: RepositoryContext,
   { clusterName }: BasePreparation,

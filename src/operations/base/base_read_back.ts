@@ -61,7 +61,7 @@ async function readWhole(
   return files;
 }
 
-/** Reads the stored bytes of what nobody here can decrypt: its inside was seen as it was written. */
+/** Reads the stored bytes of what nobody here can decrypt: its inside was seen when written. */
 async function readStored(
   folder: FolderWriter,
   { archives }: WrittenBase,

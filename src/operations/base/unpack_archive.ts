@@ -88,7 +88,7 @@ function requireSame(key: string, file: BaseManifestFile, { stored, plain }: Mea
 }
 
 /** A key that does not fit says nothing where the bytes have changed. */
-export async function explainLocked(
+async function explainLocked(
   context: RepositoryContext,
   key: string,
   file: BaseManifestFile,

@@ -160,7 +160,7 @@ function encryptionOf(stored: Buffer): EncryptionSpec | null {
   return isOpenPgp(head) ? { name: 'gpg', recipients: [] } : null;
 }
 
-/** The beginning of what an encrypted file holds. @throws HoldfastError WRONG_KEY, DAMAGED, USAGE */
+/** The beginning of what an encrypted file holds. @throws HoldfastError WRONG_KEY, DAMAGED */
 async function beginningDecrypted(
   path: string,
   spec: EncryptionSpec,
