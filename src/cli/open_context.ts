@@ -97,11 +97,23 @@ function attachLog(log: Log, repository: Repository, command: Command, context: 
 }
 
 /** A machine that does not allow it is worth a warning, never the run. */
-function standBackAsSet(log: Log, config: Config): void {
+async function standBackAsSet(
+  log: Log,
+  { settings }: Config,
+  environment: Readonly<Record<string, string>>,
+): Promise<void> {
   try {
-    standBack(config.settings.nice);
+    standBack(settings.nice);
   } catch (error) {
     log.warn(`nice (NICE) has no effect: ${toHoldfastError(error).message}`);
+  }
+  const { io_class: ioClass } = settings;
+  if (ioClass === 'none') return;
+  try {
+    const { standBackFromDisk } = await import('../process/disk_priority.ts');
+    await standBackFromDisk(ioClass, environment);
+  } catch (error) {
+    log.warn(`io_class (IONICE) has no effect: ${toHoldfastError(error).message}`);
   }
 }
 
@@ -128,7 +140,7 @@ export async function openContext(
   const read = await readConfig(command, flags, world);
   if (command.repository !== 'look') for (const warning of read.warnings) log.warn(warning);
   const environment = { ...read.environment, ...(await runAsOwner(read, log)) };
-  standBackAsSet(log, read);
+  await standBackAsSet(log, read, environment);
   const config = { ...read, environment };
   const clock = () => new Date();
   const base: Context = {

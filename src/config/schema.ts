@@ -195,6 +195,16 @@ export const generalTable = {
       '19 the farthest. The server is not among them; a higher value than it has already is kept.',
     example: 10,
   },
+  io_class: {
+    schema: { type: 'string', enum: ['none', 'best-effort', 'idle'] as const },
+    env: ['IONICE'],
+    default: 'none',
+    description:
+      'How far a command and the programs that it starts stand back at the disks of this machine, ' +
+      'by ionice: best-effort with the lowest level, or idle. Only some schedulers of Linux (BFQ) ' +
+      'ask for it.',
+    example: 'idle',
+  },
   table_digests: {
     schema: { type: 'boolean' },
     env: ['TABLE_DIGESTS'],

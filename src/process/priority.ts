@@ -7,7 +7,7 @@ import { getPriority, setPriority } from 'node:os';
  * On Linux the nice value belongs to a thread, and setpriority(2) for a process reaches its first
  * one alone: those that already run are told one by one. What is started later inherits it.
  */
-function ownThreads(): number[] {
+export function ownThreads(): number[] {
   try {
     return readdirSync('/proc/self/task').map(Number);
   } catch {
