@@ -133,7 +133,10 @@ export async function openRepository(
   const own = await readHead(local);
   const known = own ?? (await headElsewhere(stores).catch(unlessCreating(create)));
   if (known === null && !create) {
-    throw new HoldfastError('BACKUP_NOT_FOUND', `there is no repository in ${root}`, {
+    const others = stores.filter(({ spec }) => spec.name !== localName);
+    const nor = others.map(({ spec }) => `, nor in the store ${JSON.stringify(spec.name)}`);
+    const text = `there is no repository in ${root}${nor.join('')}`;
+    throw new HoldfastError('BACKUP_NOT_FOUND', text, {
       hint: 'Set BACKUP_DIR to the folder of the repository; the first backup creates it.',
     });
   }
