@@ -6,6 +6,7 @@
 
 import type { Secret } from '../core/secret.ts';
 import { connectionTable } from './connection_settings.ts';
+import { kindnessTable } from './kindness_settings.ts';
 import type { Setting, ValuesOf } from './setting.ts';
 import { storePathSetting, storeTable } from './store_settings.ts';
 
@@ -185,26 +186,7 @@ export const generalTable = {
       'has at least one thread of a compressor.',
     example: 2,
   },
-  nice: {
-    schema: { type: 'integer', minimum: 0, maximum: 19 },
-    env: ['NICE'],
-    flag: 'nice',
-    default: 0,
-    description:
-      'How far a command and the programs that it starts stand back for others on this machine: ' +
-      '19 the farthest. The server is not among them; a higher value than it has already is kept.',
-    example: 10,
-  },
-  io_class: {
-    schema: { type: 'string', enum: ['none', 'best-effort', 'idle'] as const },
-    env: ['IONICE'],
-    default: 'none',
-    description:
-      'How far a command and the programs that it starts stand back at the disks of this machine, ' +
-      'by ionice: best-effort with the lowest level, or idle. Only some schedulers of Linux (BFQ) ' +
-      'ask for it.',
-    example: 'idle',
-  },
+  ...kindnessTable,
   table_digests: {
     schema: { type: 'boolean' },
     env: ['TABLE_DIGESTS'],

@@ -70,13 +70,10 @@ export function missingCopyError(
   const stored = copies.filter(({ status }) => status === 'stored');
   const where = stored.map((copy) => JSON.stringify(copy.store)).join(', ');
   const code = error.code === 'STORE_UNREACHABLE' ? error.code : 'STORE_REFUSED';
-  return new HoldfastError(
-    code,
-    `${label} is whole in ${where}, but not in the store ${JSON.stringify(store)}: ${error.message}`,
-    {
-      hint: 'The next run brings it there; look at the store, or set `required: false` for it.',
-      cause: error,
-      details: { label, store, cause: error.code },
-    },
-  );
+  const text = `${label} is whole in ${where}, but not in the store ${JSON.stringify(store)}`;
+  return new HoldfastError(code, `${text}: ${error.message}`, {
+    hint: 'The next run brings it there; look at the store, or set `required: false` for it.',
+    cause: error,
+    details: { label, store, cause: error.code },
+  });
 }

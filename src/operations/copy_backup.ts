@@ -1,4 +1,4 @@
-/** Copies one whole backup from a store to another: every digest is held, the manifest goes last. */
+/** Copies a backup from a store to another: every digest is held, and the manifest goes last. */
 
 import { PassThrough } from 'node:stream';
 import { buffer } from 'node:stream/consumers';

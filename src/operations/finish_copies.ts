@@ -158,9 +158,8 @@ class Finishing {
       to.listing.labels.add(label);
       const seconds = Math.round((stopwatch() - startedSeconds) * 1000) / 1000;
       this.copied.push({ store, label, bytes, seconds });
-      const from = JSON.stringify(request.from.spec.name);
-      const text = `copied ${label} (${formatBytes(bytes)}) from ${from} to ${JSON.stringify(store)}`;
-      log.step(text, { label, store, bytes, seconds });
+      const way = `from ${JSON.stringify(request.from.spec.name)} to ${JSON.stringify(store)}`;
+      log.step(`copied ${label} (${formatBytes(bytes)}) ${way}`, { label, store, bytes, seconds });
       return null;
     } catch (thrown) {
       return toHoldfastError(thrown, `copying ${label} to the store ${JSON.stringify(store)}`);

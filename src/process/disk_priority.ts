@@ -4,7 +4,7 @@ import { HoldfastError } from '../core/errors.ts';
 import { ownThreads } from './priority.ts';
 import { runCommand } from './run.ts';
 
-/** ioprio_set(2): what a disk does first where its scheduler asks (BFQ does; none and mq do not). */
+/** ioprio_set(2): what a disk does first where its scheduler asks; BFQ does, others do not. */
 const ioArguments = {
   'best-effort': ['--class', 'best-effort', '--classdata', '7'],
   idle: ['--class', 'idle'],
