@@ -11,7 +11,9 @@ import { createS3Storage } from '../../src/storage/s3.ts';
 import type { S3Options } from '../../src/storage/s3_options.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { failureOf, keysOf } from '../contract/storage_support.ts';
+import { createChance } from '../support/fault.ts';
 import {
+  atRandom,
   type Fault,
   type FlakyProxy,
   inTurn,
@@ -229,6 +231,42 @@ describe('what a network does to reading', () => {
     expect(error.code).toBe('STORE_REFUSED');
     expect(error.message).toContain('was replaced while it was read');
   });
+});
+
+it('loses nothing and commits nothing false, whatever happens at any moment', async () => {
+  const chance = createChance();
+  const faults: readonly Fault[] = [
+    internalError,
+    slowDown,
+    resetAfter(0),
+    resetAfter(3 * mib),
+    { kind: 'lose answer' },
+    { kind: 'reset answer', afterBytes: 0 },
+    { kind: 'reset answer', afterBytes: 1000 },
+  ];
+  proxy.setScript(atRandom(0.2, faults, chance.next));
+  const storage = open();
+  const labels = ['a', 'b', 'c', 'd', 'e', 'f'];
+  await Promise.all(
+    labels.map(async (label, n) => {
+      const folder = await storage.createFolder(`full/${label}`);
+      await folder.put('dump', pieces(content.subarray(0, (n + 1) * mib)));
+      await folder.put('sums', Buffer.from(label));
+      await folder.commit('manifest.json', Buffer.from('{}'));
+    }),
+  );
+  expect(proxy.faults, `HOLDFAST_FAULT_SEED=${chance.seed}`).toBeGreaterThan(3);
+  for (const [n, label] of labels.entries()) {
+    const dump = await buffer(await storage.get(`full/${label}/dump`));
+    expect(dump.equals(content.subarray(0, (n + 1) * mib))).toBe(true);
+  }
+  proxy.setScript(() => null);
+  const folders = labels.flatMap((label) =>
+    ['dump', 'manifest.json', 'sums'].map((name) => `full/${label}/${name}`),
+  );
+  expect(await keysOf(storage)).toEqual(folders);
+  expect(await storage.unfinishedFolders('')).toEqual([]);
+  expect(await storage.unfinishedObjects('')).toEqual([]);
 });
 
 it('tells by how many minutes the clock is off', async () => {
