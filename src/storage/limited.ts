@@ -1,4 +1,4 @@
-/** A store whose bytes keep to a rate: the same face, for stores that have no limit of their own. */
+/** A store whose bytes keep to a rate: the same face, for one that has no limit of its own. */
 
 import { createHash } from 'node:crypto';
 import { pipeline, Readable, Transform } from 'node:stream';
