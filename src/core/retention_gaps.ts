@@ -12,6 +12,7 @@ import {
   type KeepRule,
   keepRules,
   planIncremental,
+  timesNeeded,
 } from './wal_retention.ts';
 
 /** Whether all of the run before a gap is kept, and no recovery goes on behind it. */
@@ -29,16 +30,10 @@ function isIsland(way: TimelineWay, gap: WalGap, rules: readonly KeepRule[]): bo
   });
 }
 
-/**
- * Tells the gaps that retention has left from losses. One that anything kept would read is a loss,
- * and so is one behind WAL that no prune has touched yet.
- *
- * @returns whether a gap on a way is one of retention
- */
-export function gapsOfRetention<Base extends RetainedBase>(
-  scene: IncrementalScene<Base>,
-): (way: TimelineWay, gap: WalGap) => boolean {
-  if (walTree(scene.listing).timelines.every(({ gaps }) => gaps.length === 0)) return () => false;
+type IsOurs = (way: TimelineWay, gap: WalGap) => boolean;
+
+/** By the rules of one moment. */
+function gapsAt<Base extends RetainedBase>(scene: IncrementalScene<Base>): IsOurs {
   const kept = planIncremental(scene).bases.filter(({ action }) => action === 'keep');
   const rules = keepRules(scene, kept);
   return (way, gap) => {
@@ -47,4 +42,94 @@ export function gapsOfRetention<Base extends RetainedBase>(
     );
     return !isWanted && isIsland(way, gap, rules);
   };
+}
+
+/**
+ * Tells the gaps that retention has left from losses. One that anything kept would read is a loss,
+ * and so is one behind WAL that no prune has touched yet.
+ *
+ * @returns whether a gap on a way is one of retention
+ */
+export function gapsOfRetention<Base extends RetainedBase>(scene: IncrementalScene<Base>): IsOurs {
+  if (walTree(scene.listing).timelines.every(({ gaps }) => gaps.length === 0)) return () => false;
+  return gapsAt(scene);
+}
+
+const dayMs = 86_400_000;
+
+/** The scene as it was at a moment: without what has come since. */
+function sceneAt<Base extends RetainedBase>(
+  scene: IncrementalScene<Base>,
+  times: ReadonlyMap<string, Date>,
+  moment: number,
+): IncrementalScene<Base> {
+  const { listing, bases } = scene;
+  const wasThere = ({ name }: { readonly name: string }) =>
+    (times.get(name)?.getTime() ?? Number.POSITIVE_INFINITY) <= moment;
+  return {
+    ...scene,
+    now: new Date(moment),
+    streaming: new Set(),
+    times: new Map([...times].filter(([name]) => wasThere({ name }))),
+    bases: bases.filter(({ startedAt }) => startedAt.getTime() <= moment),
+    listing: {
+      ...listing,
+      segments: listing.segments.filter(wasThere),
+      histories: listing.histories.filter(wasThere),
+      backups: listing.backups.filter(wasThere),
+    },
+  };
+}
+
+/**
+ * The moments of a silence after which retention decides otherwise than before: whenever something
+ * leaves the window, or a tier's days.
+ */
+function turningPoints<Base extends RetainedBase>(
+  { bases, times, policy, listing }: IncrementalScene<Base>,
+  from: number,
+  to: number,
+): number[] {
+  const { windowDays, weekly, monthly } = policy;
+  const births = [
+    ...bases.flatMap(({ startedAt, facts }) => [startedAt, ...(facts ? [facts.finishedAt] : [])]),
+    ...timesNeeded(bases, listing).flatMap((name) => times.get(name) ?? []),
+  ].map((time) => time.getTime());
+  const points = [windowDays, weekly.days, monthly.days].flatMap((days) =>
+    births.map((birth) => birth + days * dayMs + 1),
+  );
+  return [...new Set([...points, to - 1])].filter((point) => point > from && point < to);
+}
+
+/**
+ * Tells the gaps that a prune has rightly left while the server was silent for longer than the
+ * window: nothing needed that WAL then, and since the server writes again, rules would keep it that
+ * nobody could have kept by.
+ *
+ * @param times when the files of the archive were last changed: all of them
+ * @returns whether a gap on a way is one of retention at any moment of such a silence
+ */
+export function gapsOfSilence<Base extends RetainedBase>(
+  scene: IncrementalScene<Base>,
+  times: ReadonlyMap<string, Date>,
+): IsOurs {
+  const windowMs = scene.policy.windowDays * dayMs;
+  const traces = [...times.values()].map((time) => time.getTime()).sort((a, b) => a - b);
+  const moments = traces.flatMap((to, place) => {
+    const from = traces[place - 1] ?? to;
+    return to - from < windowMs ? [] : turningPoints(sceneAt(scene, times, to - 1), from, to);
+  });
+  const views = moments.map((moment) => {
+    const then = sceneAt(scene, times, moment);
+    return { ways: walTree(then.listing).timelines, isOurs: gapsAt(then) };
+  });
+  return (way, gap) =>
+    views.some(({ ways, isOurs }) => {
+      const before = ways.find(({ timeline }) => timeline === way.timeline);
+      const same = before?.gaps.find(
+        ({ timeline, first, last }) =>
+          timeline === gap.timeline && first <= gap.first && last >= gap.last,
+      );
+      return before !== undefined && same !== undefined && isOurs(before, same);
+    });
 }

@@ -43,7 +43,9 @@ type Event =
     }
   | { readonly kind: 'promote'; readonly back: number; readonly partial: boolean }
   /** The old primary writes on. */
-  | { readonly kind: 'return'; readonly to: number };
+  | { readonly kind: 'return'; readonly to: number }
+  /** The server is away. */
+  | { readonly kind: 'silence'; readonly hours: number };
 
 const hours = fc.integer({ min: 1, max: 60 });
 const rarely = fc.integer({ min: 0, max: 11 }).map((n) => n === 0);
@@ -275,6 +277,7 @@ export function live({ events, lostHistory, idleHours }: HistoryShape): WalHisto
     if (each.kind === 'wal') world.wal(each);
     else if (each.kind === 'base') world.base(each);
     else if (each.kind === 'promote') world.promote(each);
+    else if (each.kind === 'silence') world.time += each.hours * hourMs;
     else world.returnTo(each);
   }
   const known = new Map([...world.histories].filter(([timeline]) => timeline !== lostHistory));
@@ -286,6 +289,16 @@ export function live({ events, lostHistory, idleHours }: HistoryShape): WalHisto
     indexes: new Map([...world.files.values()].map((file) => [file.name, indexOf(file)])),
     now: new Date(world.time + idleHours * hourMs),
   };
+}
+
+/** The same history, which goes on behind its idle hours. */
+export function goneOn(shape: HistoryShape, segments: number): WalHistory {
+  const silence = { kind: 'silence', hours: shape.idleHours } as const;
+  const more = Array.from({ length: segments }, () => {
+    return { kind: 'wal', hours: 1, lost: false } as const;
+  });
+  const events = [...shape.events, silence, ...more];
+  return live({ ...shape, events: events as HistoryShape['events'], idleHours: 0 });
 }
 
 /** How long things are kept. */
@@ -336,7 +349,11 @@ export function carriedOut(
   steps = Number.MAX_SAFE_INTEGER,
 ) {
   const order = [...removedLabels(plan), ...removedNames(plan)];
-  const gone = new Set(order.slice(0, steps));
+  return without(history, new Set(order.slice(0, steps)));
+}
+
+/** What is left without these files and base backups. */
+export function without(history: WalHistory, gone: ReadonlySet<string>): WalHistory {
   const ancestors = new Map(
     history.listing.histories.flatMap(({ timeline, ancestors: lines }) =>
       lines === null ? [] : [[timeline, lines] as const],

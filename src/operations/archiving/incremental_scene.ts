@@ -7,8 +7,8 @@ import type { WalArchive } from '../../catalog/wal_archive.ts';
 import { incrementalPolicy } from '../../core/base_retention.ts';
 import { HoldfastError } from '../../core/errors.ts';
 import { type RetainedBase, retainedBase } from '../../core/retained_base.ts';
-import { gapsOfRetention } from '../../core/retention_gaps.ts';
-import type { ArchiveListing } from '../../core/wal_listing.ts';
+import { gapsOfRetention, gapsOfSilence } from '../../core/retention_gaps.ts';
+import { type ArchiveListing, archivedPath, suffixOf } from '../../core/wal_listing.ts';
 import { type WalTree, walTree } from '../../core/wal_ranges.ts';
 import { type IncrementalScene, timesNeeded } from '../../core/wal_retention.ts';
 import type { RepositoryContext } from '../context.ts';
@@ -69,6 +69,27 @@ export async function readIncrementalScene<Base extends RetainedBase>(
   };
 }
 
+function lossesOf(tree: WalTree, isOurs: ReturnType<typeof gapsOfRetention>): WalTree {
+  const timelines = tree.timelines.map((way) => {
+    return { ...way, gaps: way.gaps.filter((gap) => !isOurs(way, gap)) };
+  });
+  return { ...tree, timelines };
+}
+
+/** When every file of an archive was last changed, by the names that PostgreSQL gives them. */
+async function allTimes({ storage, folder }: WalArchive): Promise<Map<string, Date>> {
+  const times = new Map<string, Date>();
+  for await (const page of storage.list(folder)) {
+    for (const { key, modifiedAt } of page) {
+      const file = key.slice(key.lastIndexOf('/') + 1);
+      const suffix = suffixOf(file);
+      const name = suffix === null ? file : file.slice(0, -suffix.length);
+      if (archivedPath(name) !== null) times.set(name, modifiedAt);
+    }
+  }
+  return times;
+}
+
 /**
  * The timelines of an archive, with those of its gaps that are losses: between base backups that
  * are kept as weekly or monthly ones retention has removed what nobody reads.
@@ -87,9 +108,8 @@ export async function treeWithLosses(
   const scene = await readIncrementalScene(context, archive, { entries, listing }, (entry) =>
     retainedBase(entry, null),
   );
-  const isOurs = gapsOfRetention(scene);
-  const timelines = tree.timelines.map((way) => {
-    return { ...way, gaps: way.gaps.filter((gap) => !isOurs(way, gap)) };
-  });
-  return { ...tree, timelines };
+  const lost = lossesOf(tree, gapsOfRetention(scene));
+  if (lost.timelines.every(({ gaps }) => gaps.length === 0)) return lost;
+  // A look at every file, where only an earlier silence can tell.
+  return lossesOf(lost, gapsOfSilence(scene, await allTimes(archive)));
 }

@@ -1,17 +1,22 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { requireLsn, segmentName, segmentNumber } from '../../../src/core/lsn.ts';
-import { gapsOfRetention } from '../../../src/core/retention_gaps.ts';
+import { gapsOfRetention, gapsOfSilence } from '../../../src/core/retention_gaps.ts';
 import { isOnWay, type WalGap, walTree } from '../../../src/core/wal_ranges.ts';
 import {
   carriedOut,
+  goneOn,
+  type HistoryShape,
   histories,
   live,
   planOf,
   policies,
+  removedLabels,
+  removedNames,
   sceneOf,
   segmentBytes,
   type WalHistory,
+  without,
 } from '../../support/wal_history.ts';
 
 const runs = { numRuns: 500 };
@@ -81,5 +86,51 @@ describe('after a prune of any history', () => {
     });
     fc.assert(property, runs);
     expect(seen).toBeGreaterThan(0);
+  });
+});
+
+describe('after a silence that was longer than the window', () => {
+  const day = { days: 31, count: 1 };
+  const policy = { windowDays: 1, weekly: { days: 7, count: 1 }, monthly: day };
+  const good = { kind: 'base', hours: 1, incremental: false, health: 'good' } as const;
+  const rest = { goesOn: false, busy: false, torn: false } as const;
+  /** A failover, base backups behind it; then the old server is alone again, and falls silent. */
+  const shape: HistoryShape = {
+    events: [
+      { ...good, ...rest, segments: 2, torn: true },
+      { kind: 'promote', back: 0, partial: false },
+      { ...good, ...rest, segments: 1 },
+      { ...good, ...rest, segments: 1 },
+      { kind: 'return', to: 0 },
+    ],
+    lostHistory: 0,
+    idleHours: 24,
+  };
+  const plan = planOf(live(shape), policy);
+  const gone = new Set([...removedNames(plan), ...removedLabels(plan)]);
+
+  /** The gaps when it writes again, and what is said of each. */
+  function gapsOf(history: WalHistory) {
+    const scene = sceneOf(history, policy);
+    const [isOurs, wasOurs] = [gapsOfRetention(scene), gapsOfSilence(scene, history.times)];
+    return walTree(history.listing).timelines.flatMap((way) =>
+      way.gaps.map((gap) => {
+        const name = segmentName(gap.timeline, gap.first, segmentBytes);
+        return { name, isOurs: isOurs(way, gap), wasOurs: wasOurs(way, gap) };
+      }),
+    );
+  }
+
+  it('what a prune has rightly removed meanwhile is no loss when the server writes again', () => {
+    const gaps = gapsOf(without(goneOn(shape, 2), gone)).filter(({ name }) => gone.has(name));
+    expect(gaps.some(({ isOurs }) => !isOurs)).toBe(true);
+    expect(gaps.filter((gap) => !gap.isOurs && !gap.wasOurs)).toEqual([]);
+  });
+
+  it('what is lost since is lost', () => {
+    const later = goneOn(shape, 3);
+    const last = later.listing.segments.filter(({ timeline }) => timeline === 1).at(-2)?.name ?? '';
+    const gaps = gapsOf(without(later, new Set([...gone, last])));
+    expect(gaps).toContainEqual({ name: last, isOurs: false, wasOurs: false });
   });
 });
