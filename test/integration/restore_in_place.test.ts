@@ -336,9 +336,10 @@ describe('the safety backup', () => {
     const truncated = greedy.query('TRUNCATE which').catch((error: unknown) => error);
     const outcome = await inPlace();
     expect(outcome.status, outcome.stderr).toBe(0);
-    expect(await truncated).toBeInstanceOf(Error);
     await type(jsonOf<{ safety_backup: Safety }>(outcome).safety_backup.command);
-    expect(await stateOf()).toBe('live');
+    // It is ended after the one that it waits for. On a busy machine it may get through in between:
+    // that is before the safety backup.
+    expect(await stateOf()).toBe((await truncated) instanceof Error ? 'live' : '');
   });
 });
 

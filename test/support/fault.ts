@@ -46,9 +46,17 @@ export interface MarkedProcess {
   readonly isProbe: boolean;
 }
 
-/** Every living process whose environment carries the mark: a command and its children. */
-async function markedProcesses(mark: string): Promise<MarkedProcess[]> {
-  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+const everyPid = async () => (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+
+/** The children of a process; all processes where the kernel does not tell. */
+async function childPids(pid: number | undefined): Promise<readonly string[]> {
+  const path = `/proc/${pid}/task/${pid}/children`;
+  const text = await readFile(path, 'latin1').catch(() => null);
+  return text === null ? everyPid() : text.split(' ').filter((name) => name !== '');
+}
+
+/** Those living processes whose environment carries the mark: a command and its children. */
+async function markedProcesses(mark: string, pids: readonly string[]): Promise<MarkedProcess[]> {
   const found = await Promise.all(
     pids.map(async (pid): Promise<MarkedProcess[]> => {
       const environment = await readFile(`/proc/${pid}/environ`, 'latin1').catch(() => '');
@@ -69,14 +77,15 @@ async function markedProcesses(mark: string): Promise<MarkedProcess[]> {
 export async function until<T>(
   what: string,
   look: () => T | null | Promise<T | null>,
-  timeoutMs = 30_000,
+  timeoutMs = 90_000,
 ): Promise<T> {
   const deadlineMs = performance.now() + timeoutMs;
-  for (;;) {
+  for (let pauseMs = 2; ; pauseMs = Math.min(pauseMs + 0.1, 10)) {
     const seen = await look();
     if (seen !== null && seen !== false) return seen;
     if (performance.now() > deadlineMs) throw new Error(`${what}: not within ${timeoutMs} ms`);
-    await sleep(2);
+    // Most looks ask a server or the kernel, which has its work to do meanwhile.
+    await sleep(pauseMs);
   }
 }
 
@@ -189,7 +198,7 @@ function startVictim(
     async child(wanted) {
       const found = await until(`a child ${wanted}`, async () => {
         if (ended) return 'ended';
-        const processes = await markedProcesses(mark);
+        const processes = await markedProcesses(mark, await childPids(child.pid));
         return processes.find((each) => each.name === wanted && !each.isProbe) ?? null;
       });
       return found === 'ended' ? null : found;
@@ -197,7 +206,7 @@ function startVictim(
     async expectGone() {
       await outcome;
       await until('the end of every child', async () => {
-        return (await markedProcesses(mark)).length === 0 ? true : null;
+        return (await markedProcesses(mark, await everyPid())).length === 0 ? true : null;
       });
     },
   };
