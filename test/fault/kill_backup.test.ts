@@ -33,7 +33,7 @@ let blows: Blows;
 
 beforeAll(async () => {
   scene = await openScene();
-  await fillShop(scene.cluster, 300_000);
+  await fillShop(scene.cluster, 120_000);
   whole = await fingerprint(scene.cluster);
   const command = 'backup_full';
   const expectNext = expectNextRun;
