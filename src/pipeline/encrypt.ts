@@ -6,7 +6,7 @@
 import { HoldfastError } from '../core/errors.ts';
 import type { EncryptionSpec } from '../core/recipients.ts';
 import { findProgram } from '../process/find_program.ts';
-import { type ChildOptions, startChild } from '../process/stream.ts';
+import { type ChildOptions, lostReaderWords, startChild } from '../process/stream.ts';
 import { openAgeIdentity } from './age_identity.ts';
 import type { Filter, FilterContext, Stage } from './filter.ts';
 
@@ -34,8 +34,8 @@ function childOptions({ environment, signal, output, into }: FilterContext): Chi
   return { environment: { ...environment, LC_ALL: 'C' }, signal, output, into };
 }
 
-/** Words of a program whose reader went away: then it is the reader that failed. */
-const brokenPipe = /broken pipe|signal (?:Terminated|Interrupt) caught/i;
+/** gpg's words when it was ended. */
+const ended = /signal (?:Terminated|Interrupt) caught/i;
 
 /** `age1…, age1…`: for whom something is encrypted. */
 function describeRecipients({ recipients }: EncryptionSpec): string {
@@ -45,7 +45,8 @@ function describeRecipients({ recipients }: EncryptionSpec): string {
 /** Bytes that a program rejects, or a key that is not theirs. */
 function explainer(spec: EncryptionSpec, isKeyTrouble: RegExp, key: string, hint: string) {
   return (words: string): HoldfastError | null => {
-    if (brokenPipe.test(words)) return null;
+    // Then it is somebody else who has failed.
+    if (lostReaderWords.test(words) || ended.test(words)) return null;
     const last = words.trim().split('\n').slice(-3).join('; ');
     if (isKeyTrouble.test(words)) {
       const message =

@@ -12,6 +12,8 @@ export type Stage =
   | {
       readonly kind: 'child';
       readonly child: DataChild;
+      /** The kernel brings its bytes: the program before it writes into it by itself. */
+      readonly isFed?: true;
       /** What the program means by its words, where it failed by itself; `null`: nothing. */
       readonly explain?: (words: string) => HoldfastError | null;
     }

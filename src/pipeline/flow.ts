@@ -3,7 +3,7 @@
 import type { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { HoldfastError } from '../core/errors.ts';
-import { childFailure, type DataChild } from '../process/stream.ts';
+import { childFailure, type DataChild, lostItsReader } from '../process/stream.ts';
 import { type CarryInput, carry } from './carry.ts';
 import { createFanOut, type Sink } from './fan_out.ts';
 import type { Filter, FilterContext, Stage } from './filter.ts';
@@ -41,22 +41,41 @@ function isBrokenPipe(error: unknown): boolean {
   return error instanceof Error && brokenPipeCodes.has((error as NodeJS.ErrnoException).code ?? '');
 }
 
-/** Resolves when every child has ended with 0; rejects with the first, in order, that has not. */
-async function childrenSucceeded(children: readonly DataChild[]): Promise<void> {
+/** The first failure, in order; one whose reader went away dies of that, so the reader's counts. */
+async function firstFailure(children: readonly DataChild[]): Promise<HoldfastError | null> {
+  let victim: HoldfastError | null = null;
   for (const child of children) {
     const exit = await child.exited;
-    if (exit.status !== 0) throw childFailure(child, exit);
+    if (exit.status === 0) continue;
+    const failure = childFailure(child, exit);
+    if (!lostItsReader(child, exit)) return failure;
+    victim ??= failure;
   }
+  return victim;
+}
+
+/** Resolves when every child has ended with 0; rejects with the first failure that has not. */
+async function childrenSucceeded(children: readonly DataChild[]): Promise<void> {
+  const failure = await firstFailure(children);
+  if (failure !== null) throw failure;
 }
 
 /**
  * Why a flow failed, told by who failed first: a leg that broke because the child at its end went
  * away is told by that child's status, not as a broken pipe.
  */
-async function failureOf(error: unknown, consumer: DataChild | undefined): Promise<unknown> {
-  if (consumer === undefined || !isBrokenPipe(error)) return error;
-  const exit = await consumer.exited;
-  return exit.status === 0 ? error : childFailure(consumer, exit);
+async function failureOf(error: unknown, consumers: readonly DataChild[]): Promise<unknown> {
+  return isBrokenPipe(error) ? ((await firstFailure(consumers)) ?? error) : error;
+}
+
+/** The child at a stage, and those that the kernel feeds from there on. */
+function fedFrom(stages: readonly Stage[], at: number): DataChild[] {
+  const children: DataChild[] = [];
+  for (const stage of stages.slice(at)) {
+    if (stage.kind !== 'child' || (children.length > 0 && stage.isFed !== true)) break;
+    children.push(stage.child);
+  }
+  return children;
 }
 
 /**
@@ -84,19 +103,23 @@ export async function flow(input: FlowInput): Promise<void> {
   let from = typeof source === 'number' ? null : source;
   let through: Transform[] = [];
   if (from !== null) observe(from, before);
-  for (const stage of input.stages) {
+  for (const [at, stage] of input.stages.entries()) {
     if (stage.kind === 'stream') {
       through.push(stage.stream);
       continue;
     }
-    const { child } = stage;
+    const { child, isFed } = stage;
+    if (isFed === true) {
+      from = child.stdout;
+      continue;
+    }
     const leg =
       from === null
         ? carryFrom(source, { observers: before, to: child.stdin, signal })
         : pipeline([from, ...through, child.stdin], { signal });
     legs.push(
       leg.catch(async (error: unknown) => {
-        throw await failureOf(error, child);
+        throw await failureOf(error, fedFrom(input.stages, at));
       }),
     );
     from = child.stdout;
@@ -136,20 +159,50 @@ function interruption(signal: AbortSignal): HoldfastError {
 }
 
 /**
- * Starts the filters, in their order.
+ * Starts the filters of a way into a store, the last one first: where two programs stand beside
+ * each other the kernel carries the bytes from one to the next.
+ */
+export async function openForward(
+  filters: readonly Filter[],
+  context: FlowContext,
+): Promise<Stage[]> {
+  const stages: Stage[] = [];
+  try {
+    for (const filter of filters.toReversed()) {
+      const [next] = stages;
+      const reader = next?.kind === 'child' ? next : null;
+      const stage = await filter.forward({ ...context, into: reader?.child.stdin });
+      if (reader !== null && stage.kind === 'child') stages[0] = { ...reader, isFed: true };
+      stages.unshift(stage);
+    }
+    return stages;
+  } catch (error) {
+    // Nobody will write into those that run already; nobody could into one that had failed by then.
+    const failures: HoldfastError[] = [];
+    for (const stage of stages) {
+      if (stage.kind !== 'child') continue;
+      await stage.child.end();
+      const exit = await stage.child.exited;
+      if (exit.status !== 0 && exit.status !== null) failures.push(childFailure(stage.child, exit));
+    }
+    throw error instanceof HoldfastError ? error : (failures[0] ?? error);
+  }
+}
+
+/**
+ * Starts the mirrors of filters, in their order.
  *
  * @param last what the last of them gets beside the context
  */
-export async function openStages(
+export async function openBackward(
   filters: readonly Filter[],
-  direction: 'forward' | 'backward',
   context: FlowContext,
   last: Pick<FlowContext, 'output' | 'into'> = {},
 ): Promise<Stage[]> {
   const stages: Stage[] = [];
   for (const [index, filter] of filters.entries()) {
     const isLast = index === filters.length - 1;
-    stages.push(await filter[direction](isLast ? { ...context, ...last } : context));
+    stages.push(await filter.backward(isLast ? { ...context, ...last } : context));
   }
   return stages;
 }

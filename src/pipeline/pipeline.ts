@@ -10,7 +10,7 @@ import { makePipe } from '../process/pipe.ts';
 import type { DataChild, Outlet } from '../process/stream.ts';
 import type { Sink } from './fan_out.ts';
 import type { Filter, Stage } from './filter.ts';
-import { type FlowContext, type FlowInput, flow, openStages } from './flow.ts';
+import { type FlowContext, type FlowInput, flow, openForward } from './flow.ts';
 import { createMeasure, type Observer } from './measure.ts';
 
 /**
@@ -80,7 +80,7 @@ async function storeUnseen(
   input: StoreInput & { readonly source: StartSource },
 ): Promise<StoredMeasurements> {
   const { source, context } = input;
-  const stages = await openStages(input.filters, 'forward', context);
+  const stages = await openForward(input.filters, context);
   const stored = createMeasure();
   const reader = firstChild(stages);
   const begun = reader === null ? source() : source(reader.stdin);
@@ -108,7 +108,7 @@ export async function store(input: StoreInput): Promise<StoredMeasurements> {
   if (input.plainUnseen === true && typeof source === 'function') {
     return storeUnseen({ ...input, source });
   }
-  const stages = await openStages(input.filters, 'forward', context);
+  const stages = await openForward(input.filters, context);
   const plain = createMeasure();
   const stored = createMeasure();
   const begun =

@@ -13,7 +13,7 @@ import { type CarryInput, carry, drain } from './carry.ts';
 import type { Sink } from './fan_out.ts';
 import type { Filter, Stage } from './filter.ts';
 import { filterFor } from './filter_for.ts';
-import { type FlowContext, flow, type Look, openStages } from './flow.ts';
+import { type FlowContext, flow, type Look, openBackward } from './flow.ts';
 import { createMeasure, type Observer } from './measure.ts';
 
 /** Both measurements of one file (src/ARCHITECTURE.md): for anyone, and for the whole chain. */
@@ -64,10 +64,10 @@ async function openLookedAt(
   const { temporaryDir } = context;
   const wantsPipe = temporaryDir !== undefined && filters.length > 0;
   const pipe = wantsPipe ? await makePipe(temporaryDir, context) : null;
-  if (pipe === null) return { stages: await openStages(filters, 'backward', context), look: null };
+  if (pipe === null) return { stages: await openBackward(filters, context), look: null };
   let isTaken = false;
   try {
-    const stages = await openStages(filters, 'backward', context, { into: pipe.write });
+    const stages = await openBackward(filters, context, { into: pipe.write });
     const last = stages.at(-1);
     // A stream of this process does not write into a pipe.
     if (last?.kind !== 'child') return { stages, look: null };
@@ -110,7 +110,7 @@ async function openUnpacked(
   context: FlowContext,
   file: FileHandle,
 ): Promise<Opened> {
-  const stages = await openStages(filters, 'backward', context, { output: file });
+  const stages = await openBackward(filters, context, { output: file });
   const last = stages.at(-1);
   if (last?.kind !== 'child') return { stages, look: null };
   const { exited } = last.child;
@@ -121,7 +121,7 @@ async function openReadBack({ filters, context, file, sinks, to }: ReadBackInput
   const mirrors = filters.map(filterFor).toReversed();
   if (file !== undefined) return openUnpacked(mirrors, context, file);
   if (sinks === undefined || sinks.length === 0) return openLookedAt(mirrors, context, to);
-  return { stages: await openStages(mirrors, 'backward', context), look: null };
+  return { stages: await openBackward(mirrors, context), look: null };
 }
 
 /**

@@ -190,3 +190,11 @@ export function childFailure(child: DataChild, exit: ChildExit): HoldfastError {
     ? new HoldfastError('NO_SPACE', text, { hint: 'Free space on that file system.' })
     : new HoldfastError('CHILD_FAILED', text, { hint });
 }
+
+/** What programs say whose reader went away: of a pipe, and of a pair of sockets. */
+export const lostReaderWords = /broken pipe|connection reset by peer/i;
+
+/** Whether a child ended because whoever read from it went away: then the reader tells why. */
+export function lostItsReader(child: DataChild, exit: ChildExit): boolean {
+  return exit.signal === 'SIGPIPE' || lostReaderWords.test(child.stderrTail());
+}
