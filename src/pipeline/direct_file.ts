@@ -42,7 +42,7 @@ function alignedPieces(): Buffer[] | null {
 
 /** A file that is being written, from its beginning. */
 export interface DirectFile {
-  /** Takes the next bytes; they are not looked at any more when it resolves. @throws Node's errors */
+  /** Takes the next bytes, which nobody looks at when it resolves. @throws Node's errors */
   append(data: Buffer): Promise<void>;
   /** Resolves when all of it is with the disk. @throws Node's errors */
   end(): Promise<void>;
