@@ -32,7 +32,7 @@ let blows: Blows;
 
 beforeAll(async () => {
   scene = await openScene();
-  await fillShop(scene.cluster, 120_000);
+  await fillShop(scene.cluster, 60_000);
   backedUp = await fingerprint(scene.cluster);
   const backup = await scene.run('backup_full', ['shop']);
   expect(backup.status, backup.stderr).toBe(0);
