@@ -217,22 +217,27 @@ describe('a backup that is encrypted with age', () => {
     await expectNothingMade();
   });
 
-  it('is restored by its own script, with age and a key', async () => {
-    const script = join(taken.folder, 'restore.sh');
-    const environment = { ...bench.environment, PATH: process.env.PATH ?? '' };
-    const without = await run('sh', [script, 'copy'], { env: environment }).catch((error) => error);
-    expect(without).toMatchObject({ code: 2 });
-    expect(without.stderr).toContain(bob.recipient);
-    const wrong = ['--identity', mallory.identity, 'copy'];
-    const refused = await run('sh', [script, ...wrong], { env: environment }).catch((e) => e);
-    expect(refused).toMatchObject({ code: 4 });
-    await expectNothingMade();
-    await run('sh', [script, '--identity', alice.identity, 'copy'], { env: environment });
-    expect(await cluster.sql('SELECT count(*)::int AS n FROM goods', 'copy')).toEqual([
-      { n: 20_000 },
-    ]);
-    await cluster.sql('DROP DATABASE copy');
-  });
+  it.each(['dash', 'bash'])(
+    'is restored by its own script under %s, with age and a key',
+    async (shell) => {
+      const script = join(taken.folder, 'restore.sh');
+      const environment = { ...bench.environment, PATH: process.env.PATH ?? '' };
+      const without = await run(shell, [script, 'copy'], { env: environment }).catch(
+        (error) => error,
+      );
+      expect(without).toMatchObject({ code: 2 });
+      expect(without.stderr).toContain(bob.recipient);
+      const wrong = ['--identity', mallory.identity, 'copy'];
+      const refused = await run(shell, [script, ...wrong], { env: environment }).catch((e) => e);
+      expect(refused).toMatchObject({ code: 4 });
+      await expectNothingMade();
+      await run(shell, [script, '--identity', alice.identity, 'copy'], { env: environment });
+      expect(await cluster.sql('SELECT count(*)::int AS n FROM goods', 'copy')).toEqual([
+        { n: 20_000 },
+      ]);
+      await cluster.sql('DROP DATABASE copy');
+    },
+  );
 });
 
 describe('a backup that is encrypted with gpg', () => {
