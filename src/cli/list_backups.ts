@@ -58,7 +58,8 @@ function describeList(list: CopiedBackupList, now: Date, showsStores: boolean): 
     .map(({ label, problem }) => `${label}: ${problem?.message}\n`);
   const unfinished = list.unfinished.map(({ database, label, modifiedAt, store }) => {
     const where = showsStores ? ` in ${printable(store)}` : '';
-    return `${label} of ${printable(database)}: no backup, unfinished${where} since ${modifiedAt}\n`;
+    const what = `${label} of ${printable(database)}: no backup`;
+    return `${what}, unfinished${where} since ${modifiedAt}\n`;
   });
   return [table, ...problems, ...unfinished].join('');
 }

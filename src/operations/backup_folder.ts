@@ -56,7 +56,7 @@ export interface Retained {
 }
 
 /** The words for what a store keeps until then, whoever asks it to remove it. */
-export function retainedText(until: string): string {
+function retainedText(until: string): string {
   return `retained until ${until.slice(0, 10)} by the store`;
 }
 

@@ -150,8 +150,8 @@ function isNotFound(error: HoldfastError): boolean {
  * Looks in one store after the other until one has it.
  *
  * @param find throws BACKUP_NOT_FOUND where the store has not got it
- * @throws HoldfastError BACKUP_NOT_FOUND as a store says it that knows more; where one of several did not
- *   answer, what that one says: it might have had it
+ * @throws HoldfastError BACKUP_NOT_FOUND as a store says it that knows more; where one of several
+ *   did not answer, what that one says: it might have had it
  */
 export async function firstWith<Result>(
   context: RepositoryContext,

@@ -115,9 +115,9 @@ export interface Storage {
   retainedUntil?(key: string): Promise<Date | null>;
 
   /**
-   * All that lies below a folder, told in one walk: a bucket tells a thousand objects in one answer,
-   * and would be asked once for each folder by who walks down the tree. A store without the method
-   * is walked down as fast.
+   * All that lies below a folder, told in one walk: a bucket tells a thousand objects in one
+   * answer, and would be asked once for each folder by who walks down the tree. A store without the
+   * method is walked down as fast.
    */
   survey?(folder: string): Promise<Survey>;
 

@@ -19,7 +19,7 @@ interface StoreRetention {
 
 /** What the retention after a backup has done. */
 export interface AppliedRetention extends StoreRetention {
-  /** In each store by its name; where that is not one in which it could be applied, it is missing. */
+  /** In each store by its name, but for those in which it could not be applied. */
   readonly stores: Readonly<Record<string, StoreRetention>>;
   /** What a person should know; the backup is good whatever stands here. */
   readonly warnings: readonly string[];

@@ -1,7 +1,7 @@
 /** scripts/list_backups.ts where copies lie in several stores. */
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { openTwoStores, type StoreName, type TwoStores } from '../../support/two_stores.ts';
+import { openTwoStores, type StoreName, type TwoStores } from '../../../support/two_stores.ts';
 
 const dayMs = 86_400_000;
 let stores: TwoStores;

@@ -3,8 +3,8 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { runCommand } from '../../support/command.ts';
-import { openTwoStores, type StoreName, type TwoStores } from '../../support/two_stores.ts';
+import { runCommand } from '../../../support/command.ts';
+import { openTwoStores, type StoreName, type TwoStores } from '../../../support/two_stores.ts';
 
 let stores: TwoStores;
 beforeEach(async () => {
