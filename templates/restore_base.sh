@@ -405,7 +405,8 @@ fi
 case " $programs " in
   *' age '*)
     [ -n "$identity" ] || fail 2 'the backup is encrypted with age: name the file with the' \
-      'private key of one of its recipients: sh restore.sh --identity FILE PGDATA; they are:' "$recipients"
+      'private key of one of its recipients: sh restore.sh --identity FILE PGDATA; they are:' \
+      "$recipients"
     ;;
 esac
 if [ -n "$identity" ]; then
