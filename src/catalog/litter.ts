@@ -8,7 +8,7 @@ import { decodeComponent } from '../core/names.ts';
 import type { Storage } from '../storage/storage.ts';
 import { isCheckName } from './checks.ts';
 import { type DatabaseFilter, type DatabaseFolder, databaseFolders } from './database_folders.ts';
-import { checksFolder, fullFolder } from './repository.ts';
+import { checksFolder, fullFolder, probeFolder } from './repository.ts';
 import { forgetDeadRuns, isAbandoned, removeStale, staleUnfinished } from './runs.ts';
 
 /** One thing that nobody needs any more. */
@@ -44,6 +44,7 @@ const knownAtTop = new Set([
   checksFolder,
   'incremental',
   'hooks',
+  probeFolder,
   'status.json',
   'logs',
   'state',
@@ -209,7 +210,21 @@ export async function removeLitter(
   options: LitterOptions,
   chosen: ReadonlySet<string>,
 ): Promise<Litter[]> {
-  const { storage, stateDir, filter, now, remembersRuns = false } = options;
+  const { storage, filter } = options;
+  const going = chosen.size === 0 ? [] : await removeChosen(options, chosen);
+  if (options.remembersRuns !== true) await forgetDeadRuns({ ...options, folder: fullFolder });
+  // A bucket, which tells all in one walk, has no folders that could stay behind empty.
+  const folders = storage.survey === undefined ? await emptied(storage, filter) : [];
+  for (const folder of folders) await storage.removeIfEmpty(folder);
+  return going;
+}
+
+/** Removes what was chosen and still is litter. */
+async function removeChosen(
+  options: LitterOptions,
+  chosen: ReadonlySet<string>,
+): Promise<Litter[]> {
+  const { storage, stateDir, now, remembersRuns = false } = options;
   const { litter } = await findLitter(options);
   const going = litter.filter(({ key }) => chosen.has(key));
   const stale = await staleUnfinished({ storage, stateDir, folder: fullFolder, now });
@@ -218,11 +233,9 @@ export async function removeLitter(
     remembersRuns ? null : stateDir,
     stale.filter(({ folder }) => chosen.has(folder)),
   );
-  if (!remembersRuns) await forgetDeadRuns({ storage, stateDir, folder: fullFolder, now });
   for (const { kind, key } of going) {
     if (kind === 'check') await storage.remove(key);
     if (kind === 'unfinished file') await storage.removeUnfinished(key);
   }
-  for (const folder of await emptied(storage, filter)) await storage.removeIfEmpty(folder);
   return going;
 }

@@ -146,4 +146,8 @@ class SurveyedStorage implements Storage {
   freeBytes(): Promise<number | null> {
     return this.#storage.freeBytes();
   }
+
+  async retainedUntil(key: string): Promise<Date | null> {
+    return (await this.#storage.retainedUntil?.(key)) ?? null;
+  }
 }

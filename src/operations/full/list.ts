@@ -1,15 +1,11 @@
 /** What list_backups.ts and the API tell about the backups of a repository. */
 
 import { type CatalogFilter, createCatalog, type ListedEntry } from '../../catalog/catalog.ts';
-import { checksOf } from '../../catalog/checks.ts';
-import { databaseFolders } from '../../catalog/database_folders.ts';
 import { openManifestCache } from '../../catalog/manifest_cache.ts';
-import { fullFolder } from '../../catalog/repository.ts';
 import type { ManifestFacts } from '../../core/manifest_facts.ts';
 import { decodeComponent } from '../../core/names.ts';
-import type { Storage } from '../../storage/storage.ts';
-import { surveyed } from '../../storage/surveyed.ts';
 import type { RepositoryContext } from '../context.ts';
+import { surveyBackups } from '../survey_backups.ts';
 
 /** One line of the list. Sizes in bytes, times ISO 8601 UTC, durations in seconds. */
 export interface BackupFacts {
@@ -59,21 +55,6 @@ function backupFacts(entry: ListedEntry): BackupFacts {
   };
 }
 
-/** The folders that a list is about; of a bucket all that lies in them, seen at once. */
-async function lookAt(
-  given: Storage,
-  { cluster, database }: CatalogFilter,
-): Promise<{ readonly storage: Storage; readonly tops: readonly string[] }> {
-  if (given.survey === undefined) return { storage: given, tops: [fullFolder] };
-  const tops =
-    database === undefined
-      ? [fullFolder]
-      : (await databaseFolders(given, fullFolder, { cluster, database })).map(
-          (each) => each.folder,
-        );
-  return { storage: await surveyed(given, [...tops, ...tops.map(checksOf)]), tops };
-}
-
 /**
  * Lists the backups of a repository, and apart from them what is unfinished.
  *
@@ -85,7 +66,7 @@ export async function listBackups(
 ): Promise<BackupList> {
   const { stateDir, id, stores } = context.repository;
   const cache = await openManifestCache(stateDir, id, stores[0].spec.name);
-  const { storage, tops } = await lookAt(context.repository.storage, filter);
+  const { storage, tops } = await surveyBackups(context.repository.storage, filter);
   const catalog = storage === context.repository.storage ? context.catalog : createCatalog(storage);
   const [entries, ...folders] = await Promise.all([
     catalog.listFacts(cache, filter),

@@ -24,6 +24,7 @@ import { sha256Of } from '../../core/sums.ts';
 import type { Storage } from '../../storage/storage.ts';
 import { inspectFolder, retainedOf } from '../backup_folder.ts';
 import type { RepositoryContext } from '../context.ts';
+import { surveyBackups } from '../survey_backups.ts';
 
 /** A backup with what retention has to know of it; its manifest is not kept in memory. */
 export interface PrunableBackup extends RetentionBackup {
@@ -150,7 +151,8 @@ export async function planPrune(
   context: RepositoryContext,
   filter: DatabaseFilter,
 ): Promise<PrunePlan> {
-  const { storage, stateDir } = context.repository;
+  const { stateDir } = context.repository;
+  const { storage } = await surveyBackups(context.repository.storage, filter);
   const now = context.clock();
   const policy = retentionPolicy(context.config.settings);
   const { litter, foreign } = await findLitter({ storage, stateDir, filter, now });
