@@ -293,7 +293,7 @@ describe('beside a server', () => {
       const pruned = await run('prune_backups', ['--yes', '--force', '--json']);
       expect(pruned.status, pruned.stderr).toBe(0);
       expect(JSON.parse(pruned.stdout).skipped).toEqual([
-        { label: aged, reason: expect.stringMatching(/^in use: process \d+ on /) },
+        { store: 'local', label: aged, reason: expect.stringMatching(/^in use: process \d+ on /) },
       ]);
       expect(await labels()).toContain(aged);
     } finally {
