@@ -64,7 +64,8 @@ make_image() {
     xargs --no-run-if-empty docker image rm --force >/dev/null
 }
 
-make_image holdfast-lab-postgres18 forky postgresql-18,zstd,gzip,procps,age,gpg,gpg-agent,openssh-client '' &
+make_image holdfast-lab-postgres18 forky \
+  postgresql-18,zstd,gzip,procps,age,gpg,gpg-agent,openssh-client '' &
 postgres18=$!
 make_image holdfast-lab-s3 forky procps 'python3-moto python3-flask-cors radosgw' &
 s3=$!
