@@ -4,6 +4,7 @@ import { stalledError, stallMsOf } from '../catalog/copies_writer.ts';
 import { openToWrite } from '../catalog/repository.ts';
 import type { Store } from '../catalog/stores.ts';
 import { localName, type StoreSpec } from '../config/stores.ts';
+import { assert } from '../core/assert.ts';
 import { type HoldfastError, toHoldfastError } from '../core/errors.ts';
 import type { ManifestWarning } from '../core/manifest.ts';
 import { within } from '../process/within.ts';
@@ -76,5 +77,7 @@ export async function readyStores(
   });
   const usable = stores.find(({ storage }) => storage !== null);
   if (usable?.storage != null) return { stores, storage: usable.storage, warnings };
-  throw stores[0]?.error ?? new Error('a repository is kept somewhere');
+  const [first] = stores;
+  assert(first?.error != null, 'a store that cannot be written to has an error');
+  throw first.error;
 }
