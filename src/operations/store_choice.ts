@@ -136,9 +136,10 @@ export async function inStores<Result>(
 function tellFailure(
   { log }: RepositoryContext,
   { spec }: Store,
-  { message }: HoldfastError,
+  { message, hint }: HoldfastError,
 ): void {
-  log.warn(`the store ${printable(spec.name)} is left out: ${message}`);
+  const todo = hint === undefined ? '' : `. ${hint}`;
+  log.warn(`the store ${printable(spec.name)} is left out: ${message}${todo}`);
 }
 
 /** Whether nothing is there, as opposed to nobody answering. */

@@ -4,8 +4,8 @@ import type { CatalogFilter } from '../catalog/catalog.ts';
 import { checksOf } from '../catalog/checks.ts';
 import { databaseFolders } from '../catalog/database_folders.ts';
 import { fullFolder } from '../catalog/repository.ts';
+import { surveyed } from '../catalog/surveyed.ts';
 import type { Storage } from '../storage/storage.ts';
-import { surveyed } from '../storage/surveyed.ts';
 
 /** A store as one look has shown it. */
 export interface SurveyedBackups {

@@ -14,7 +14,7 @@ import type {
   Survey,
   UnfinishedFolder,
   UnfinishedObject,
-} from './storage.ts';
+} from '../storage/storage.ts';
 
 /** Whether a key lies in a folder, at any depth. */
 function isBelow(key: string, folder: string): boolean {

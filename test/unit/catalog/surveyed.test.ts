@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { surveyed } from '../../../src/catalog/surveyed.ts';
 import { createLocalStorage } from '../../../src/storage/local.ts';
 import type { Storage } from '../../../src/storage/storage.ts';
-import { surveyed } from '../../../src/storage/surveyed.ts';
 import { surveyable } from '../../support/surveyable.ts';
 
 let root: string;
