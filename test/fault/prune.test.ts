@@ -111,7 +111,10 @@ describe('kill -9 of a prune', () => {
     ).toEqual(kept);
     expect(end.unfinished, told).toEqual([]);
     expect(readdirSync(join(root, 'full/main/shop')).sort(), told).toEqual(kept);
-    expect(readdirSync(join(root, 'checks/main/shop')).sort(), told).toEqual(kept);
+    // Where nothing else was left to remove, an empty folder stays until there is.
+    const checks = join(root, 'checks/main/shop');
+    const checked = readdirSync(checks).filter((name) => readdirSync(join(checks, name)).length);
+    expect(checked.sort(), told).toEqual(kept);
     // A record that was never finished goes after a day.
     const records = readdirSync(join(stateDir, 'runs')).filter((name) => name.endsWith('.json'));
     expect(records, told).toEqual([]);
