@@ -32,7 +32,7 @@ const met = { before: 0, between: 0, after: 0 };
 
 beforeAll(async () => {
   scene = await openScene();
-  await fillShop(scene.cluster, 60_000);
+  await fillShop(scene.cluster, 30_000);
   backedUp = await fingerprint(scene.cluster);
   const backup = await scene.run('backup_full', ['shop']);
   expect(backup.status, backup.stderr).toBe(0);
