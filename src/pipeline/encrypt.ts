@@ -137,7 +137,7 @@ function ageFilter(spec: EncryptionSpec & { readonly name: 'age' }): Filter {
 /** Of gpg, of its agent and of what asks for the passphrase. */
 const gpgKeyTrouble = new RegExp(
   'no secret key|bad passphrase|no passphrase|operation cancelled|no pinentry|' +
-    'inappropriate ioctl|agent|timeout',
+    'inappropriate ioctl|agent|timeout|keyblock resource',
   'i',
 );
 

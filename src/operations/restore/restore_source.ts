@@ -163,7 +163,11 @@ async function bareSource(
 /** What is wrong with a file, told with its name. */
 function explainFile(error: unknown, path: string): HoldfastError {
   if (error instanceof HoldfastError) {
-    return new HoldfastError(error.code, `${path} ${error.message}`, { hint: error.hint });
+    const { code, message, hint, details } = error;
+    // What is wrong with a key is a sentence of its own.
+    const isOfFile = code === 'NOT_A_DUMP' || code === 'DAMAGED';
+    const text = `${path}${isOfFile ? '' : ':'} ${message}`;
+    return new HoldfastError(code, text, { hint, details });
   }
   if ((error as NodeJS.ErrnoException).code !== 'EACCES') {
     return toHoldfastError(error, `reading ${path}`);

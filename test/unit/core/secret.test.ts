@@ -34,6 +34,7 @@ describe('a URL in a message', () => {
     ['postgresql://app@db/x', 'postgresql://app@db/x'],
     ['no URL at all: a@b', 'no URL at all: a@b'],
     ['postgresql://db/x?passwrd=hunter3&port=1', 'postgresql://db/x?passwrd=[redacted]&port=1'],
+    [`no file AGE-SECRET-KEY-1${'Q'.repeat(58)} here`, 'no file [redacted] here'],
     ["host=db password='a b' dbname=x", 'host=db password=[redacted] dbname=x'],
   ])('%s', (text, redacted) => {
     expect(redactPasswords(text)).toBe(redacted);
