@@ -2,20 +2,14 @@
 
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { loadConfig } from '../src/config/load.ts';
+import { HoldfastError } from '../src/core/errors.ts';
 import { shellQuote } from '../src/core/quote.ts';
-import { type S3Server, type S3ServerKind, startS3Server } from '../test/support/s3_server.ts';
 import { timeScript } from './measure.ts';
 import type { Contender, Group } from './run_group.ts';
 import type { Scene } from './scene.ts';
 
 const target = 'bench_restored';
-const kinds: readonly S3ServerKind[] = ['moto', 'radosgw'];
-
-/** A bucket on this machine, and how a command finds it. */
-interface Bucket {
-  readonly name: string;
-  readonly variables: Readonly<Record<string, string>>;
-}
 
 type Variables = Readonly<Record<string, string>>;
 
@@ -24,22 +18,36 @@ function withVariables(variables: Variables, script: string): string {
   return words.length === 0 ? script : `export ${words.join(' ')}\n${script}`;
 }
 
-async function openBuckets(servers: S3Server[]): Promise<Bucket[]> {
-  const buckets: Bucket[] = [];
-  for (const kind of kinds) {
-    const server = await startS3Server(kind);
-    servers.push(server);
-    const variables = {
-      LOCAL_COPY: 'false',
-      BACKUP_BUCKET: await server.newBucket(),
-      AWS_ENDPOINT_URL_S3: server.endpoint,
-      AWS_REGION: 'us-east-1',
-      AWS_ACCESS_KEY_ID: server.accessKeyId,
-      AWS_SECRET_ACCESS_KEY: server.secretAccessKey,
-    };
-    buckets.push({ name: kind, variables });
+/** A bucket: what makes it the only store of a command, and the key, which no script may hold. */
+interface Bucket {
+  readonly place: Variables;
+  readonly key: Variables;
+}
+
+/** The bucket that the environment names; nothing of it is removed. */
+async function givenBucket(scene: Scene): Promise<Bucket> {
+  const projectDir = join(import.meta.dirname, '..');
+  const empty = join(scene.folder, 'empty');
+  const input = { projectDir, cwd: projectDir, flags: {}, envFile: empty, configFile: empty };
+  const { s3 } = (await loadConfig(input)).settings;
+  const { bucket, endpoint, region, access_key_id: id, secret_access_key: secret } = s3;
+  if (bucket === null) {
+    throw new HoldfastError('USAGE', 'the group stores needs a bucket: set BACKUP_BUCKET', {
+      hint: 'Set AWS_ENDPOINT_URL_S3 and the access key beside it: docs/performance.md.',
+    });
   }
-  return buckets;
+  return {
+    place: {
+      LOCAL_COPY: 'false',
+      BACKUP_BUCKET: bucket,
+      ...(endpoint === null ? {} : { AWS_ENDPOINT_URL_S3: endpoint }),
+      ...(region === null ? {} : { AWS_REGION: region }),
+    },
+    key: {
+      ...(id === null ? {} : { AWS_ACCESS_KEY_ID: id }),
+      ...(secret === null ? {} : { AWS_SECRET_ACCESS_KEY: secret.reveal() }),
+    },
+  };
 }
 
 /** Makes a key of age. @returns what encrypts for it, and what also decrypts */
@@ -81,73 +89,48 @@ function restore(scene: Scene, name: string, variables: Variables): Contender {
 
 /** Backups to the local disk, to a bucket on this machine, and encrypted. */
 export async function storeBackupGroup(scene: Scene): Promise<Group> {
-  const servers: S3Server[] = [];
-  const floor = 'backup_full.ts, local disk';
-  const close = async () => {
-    for (const server of servers) await server.stop();
+  const [floor, encrypted] = ['backup_full.ts, local disk', 'the same, encrypted with age'];
+  const remote = 'the same, into a bucket alone';
+  const { encrypts } = await makeKey(scene);
+  const { place, key } = await givenBucket(scene);
+  return {
+    title: 'Backup into a bucket, and encrypted',
+    floor,
+    contenders: [
+      backup(scene, floor, {}),
+      backup(scene, encrypted, encrypts),
+      backup(scene, remote, place),
+    ],
+    environment: key,
+    goals: [
+      { contender: encrypted, of: floor, key: 'wall', atMost: 1.1 },
+      { contender: remote, of: floor, key: 'wall', atMost: 1.15 },
+    ],
   };
-  try {
-    const buckets = await openBuckets(servers);
-    const { encrypts } = await makeKey(scene);
-    return {
-      title: 'Backup into a bucket, and encrypted',
-      floor,
-      contenders: [
-        backup(scene, floor, {}),
-        backup(scene, 'the same, encrypted with age', encrypts),
-        ...buckets.map(({ name, variables }) => backup(scene, `to ${name} alone`, variables)),
-      ],
-      goals: [
-        { contender: 'the same, encrypted with age', of: floor, key: 'wall', atMost: 1.1 },
-        ...kinds.map(
-          (kind) =>
-            ({ contender: `to ${kind} alone`, of: floor, key: 'wall', atMost: 1.15 }) as const,
-        ),
-      ],
-      close,
-    };
-  } catch (error) {
-    await close();
-    throw error;
-  }
 }
 
 /** Restores of the same backups. */
 export async function storeRestoreGroup(scene: Scene): Promise<Group> {
-  const servers: S3Server[] = [];
   const floor = 'restore_backup.ts --jobs 2, local disk';
-  const close = async () => {
-    for (const server of servers) await server.stop();
-  };
-  try {
-    const buckets = await openBuckets(servers);
-    const { encrypts, decrypts } = await makeKey(scene);
-    const { environment, folder, signal } = scene;
-    const encrypted = { BACKUP_DIR: join(folder, 'encrypted') };
-    const words = scene.ours('backup_full.ts', 'bench', '--quiet');
-    const places: Variables[] = [
-      {},
-      { ...encrypts, ...encrypted },
-      ...buckets.map(({ variables }) => variables),
-    ];
-    for (const variables of places) {
-      await timeScript({ text: withVariables(variables, words), environment, signal });
-    }
-    return {
-      title: 'Restore from a bucket, and encrypted',
-      floor,
-      contenders: [
-        restore(scene, floor, {}),
-        restore(scene, 'the same, encrypted with age', { ...decrypts, ...encrypted }),
-        ...buckets.map(({ name, variables }) => restore(scene, `from ${name}`, variables)),
-      ],
-      goals: kinds.map(
-        (kind) => ({ contender: `from ${kind}`, of: floor, key: 'wall', atMost: 1.2 }) as const,
-      ),
-      close,
-    };
-  } catch (error) {
-    await close();
-    throw error;
+  const remote = 'the same, from a bucket';
+  const { environment, folder, signal } = scene;
+  const { encrypts, decrypts } = await makeKey(scene);
+  const { place, key } = await givenBucket(scene);
+  const encrypted = { BACKUP_DIR: join(folder, 'encrypted') };
+  const words = scene.ours('backup_full.ts', 'bench', '--quiet');
+  for (const variables of [{}, { ...encrypts, ...encrypted }, place]) {
+    const text = withVariables(variables, words);
+    await timeScript({ text, environment: { ...environment, ...key }, signal });
   }
+  return {
+    title: 'Restore from a bucket, and encrypted',
+    floor,
+    contenders: [
+      restore(scene, floor, {}),
+      restore(scene, 'the same, encrypted with age', { ...decrypts, ...encrypted }),
+      restore(scene, remote, place),
+    ],
+    environment: key,
+    goals: [{ contender: remote, of: floor, key: 'wall', atMost: 1.2 }],
+  };
 }

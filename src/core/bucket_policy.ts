@@ -1,7 +1,8 @@
 /**
- * What a key has to be allowed to do in a bucket, and what the bucket should do by itself:
- * documents that `aws iam put-user-policy` and `aws s3api put-bucket-lifecycle-configuration` take (Amazon
- * S3, "Actions, resources, and condition keys"; "Lifecycle configuration elements"). Pure.
+ * What a key has to be allowed to do in a bucket, and what the bucket should do by itself. The
+ * documents are those of `aws iam put-user-policy` and of
+ * `aws s3api put-bucket-lifecycle-configuration` (Amazon S3, "Actions, resources, and condition
+ * keys"; "Lifecycle configuration elements"). Pure.
  */
 
 /** The bucket that they are about. */

@@ -1,6 +1,6 @@
 /**
- * Signatures by OpenSSH (ssh-keygen(1), `-Y sign` and `-Y verify`; PROTOCOL.sshsig): a key that most
- * people have, and a program that is on every server.
+ * Signatures by OpenSSH (ssh-keygen(1), `-Y sign` and `-Y verify`; PROTOCOL.sshsig): a key that
+ * most people have, and a program that is on every server.
  */
 
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';

@@ -36,7 +36,7 @@ describe('the samples', () => {
   it('are valid with every setting switched on', async () => {
     const yaml = sampleYaml()
       .replace('#databases: [mastertrade, tutoring]\n', '')
-      .replaceAll(/^( *)#(?=[a-z_ ]+:)/gm, '$1');
+      .replaceAll(/^( *)#(?=(?: {2,})?[a-z_]+:)/gm, '$1');
     const fromYaml = await loadFile('holdfast.yaml', yaml);
     expect(Object.keys(fromYaml.settings.databases)).toEqual(['trading', 'tutoring']);
     await rm(join(folder, 'holdfast.yaml'));
