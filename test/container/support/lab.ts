@@ -28,6 +28,8 @@ export const idle = ['sh', '-c', 'while :; do sleep 0.1; done'];
 export async function outputOf(program: string, args: readonly string[]): Promise<string> {
   const { stdout } = await promisify(execFile)(program, [...args], {
     cwd: checkout,
+    // Where the commands keep their compiled code too: each file of tests loads all of src/.
+    env: { ...process.env, NODE_COMPILE_CACHE: join(checkout, 'node_modules/.cache/holdfast-node') },
     maxBuffer: 256 * 1024 * 1024,
   });
   return stdout;
