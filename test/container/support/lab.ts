@@ -29,7 +29,10 @@ export async function outputOf(program: string, args: readonly string[]): Promis
   const { stdout } = await promisify(execFile)(program, [...args], {
     cwd: checkout,
     // Where the commands keep their compiled code too: each file of tests loads all of src/.
-    env: { ...process.env, NODE_COMPILE_CACHE: join(checkout, 'node_modules/.cache/holdfast-node') },
+    env: {
+      ...process.env,
+      NODE_COMPILE_CACHE: join(checkout, 'node_modules/.cache/holdfast-node'),
+    },
     maxBuffer: 256 * 1024 * 1024,
   });
   return stdout;
