@@ -73,7 +73,7 @@ store='--no-mon-config --rgw_backend_store=dbstore --rgw_config_store=dbstore
   --rgw_data=/tmp/gateway --run_dir=/tmp/gateway --keyring=/tmp/gateway/keyring'
 radosgw-admin $store user create --uid=holdfast --display-name=holdfast \\
   --access-key="$1" --secret-key="$2"
-exec radosgw $store -d --rgw_frontends="beast endpoint=127.0.0.1:$3" \\
+exec radosgw $store -d --rgw_frontends="beast endpoint=127.0.0.1:$3 tcp_nodelay=1" \\
   --admin_socket=/tmp/gateway/admin.sock
 `;
 
