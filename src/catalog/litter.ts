@@ -107,6 +107,15 @@ async function readPlaces(
   return places;
 }
 
+/** Whether there is any folder that has the name of a backup, of whatever database. */
+async function hasBackups(storage: Storage): Promise<boolean> {
+  for (const { folder } of await databaseFolders(storage, fullFolder)) {
+    const names = await storage.children(folder);
+    if (names.some((name) => parseLabel(name) !== null)) return true;
+  }
+  return false;
+}
+
 /** Objects where only folders belong: at the top, among the clusters, among the databases. */
 async function foreignAbove(storage: Storage, filter: DatabaseFilter): Promise<string[]> {
   if (filter.cluster !== undefined || filter.database !== undefined) return [];
@@ -164,15 +173,15 @@ export async function findLitter(options: LitterOptions): Promise<FoundLitter> {
   // The checks first: what is committed since then cannot make one of them look lost.
   const ofChecks = await databaseFolders(storage, checksFolder, filter);
   const checks = await readChecks(storage, ofChecks, foreign);
-  const databases = await databaseFolders(storage, fullFolder);
-  const all = await readPlaces(storage, databases, []);
-  await readPlaces(
+  const own = await readPlaces(
     storage,
-    databases.filter(({ folder }) => isMeant(folder, filter)),
+    await databaseFolders(storage, fullFolder, filter),
     foreign,
   );
+  const missing = checks.filter(({ place }) => !own.has(place));
   // Without any backup it is the tree of backups that is lost, mostly a disk that is not mounted.
-  const lost = all.size === 0 ? [] : checks.filter(({ place }) => !all.has(place));
+  const isLost = missing.length > 0 && own.size === 0 && !(await hasBackups(storage));
+  const lost = isLost ? [] : missing;
   const orphans = lost.flatMap(({ place, names }) =>
     names.map((name): Litter => {
       const key = `${checksFolder}/${place}/${name}`;
