@@ -94,8 +94,8 @@ export async function openStreamedArchive(
 }
 
 /**
- * Where the plain bytes of encrypted segments still lie on this machine: in the server's own folder,
- * until it uses the files again. Nothing else can be read of them without a key.
+ * Where the plain bytes of encrypted segments still lie on this machine: in the server's own
+ * folder, until it uses the files again. Nothing else can be read of them without a key.
  */
 export async function plainSegments(
   { repository, host }: RepositoryContext,

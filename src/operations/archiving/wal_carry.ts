@@ -42,7 +42,7 @@ const settledMs = 1_000;
 const listsMax = 4;
 
 /** The names in an archive, by one listing of each timeline's folder. */
-export async function readArchiveNames({ storage, folder }: WalArchive): Promise<ArchiveNames> {
+async function readArchiveNames({ storage, folder }: WalArchive): Promise<ArchiveNames> {
   const top = await storage.children(folder);
   const timelines = await mapBounded(top.filter(isTimelineFolder), listsMax, async (name) => {
     return [name, await storage.children(`${folder}/${name}`)] as const;
@@ -66,9 +66,11 @@ export interface CarryLook {
 export class LocalNames {
   readonly archive: WalArchive;
   readonly #root: string;
+  readonly #clock: RepositoryContext['clock'];
   readonly #folders = new Map<string, { readonly at: bigint; readonly names: readonly string[] }>();
 
-  constructor({ repository }: RepositoryContext, cluster: string) {
+  constructor({ repository, clock }: RepositoryContext, cluster: string) {
+    this.#clock = clock;
     this.archive = openWalArchive(repository.local, cluster);
     this.#root = repository.root;
   }
@@ -89,14 +91,14 @@ export class LocalNames {
     if (stats !== null && kept?.at === stats.mtimeNs) return kept.names;
     const names = await this.archive.storage.children(folder);
     // What changed just now may change again within one tick of that clock.
-    const isSettled = stats !== null && Date.now() - Number(stats.mtimeMs) > settledMs;
+    const isSettled = stats !== null && this.#clock().getTime() - Number(stats.mtimeMs) > settledMs;
     if (isSettled) this.#folders.set(folder, { at: stats.mtimeNs, names });
     else this.#folders.delete(folder);
     return names;
   }
 }
 
-/** Where it is remembered how far a store has got: a hint that spares what its retention removed. */
+/** Where it is remembered how far a store has got: it spares what its retention has removed. */
 function marksPath({ repository }: RepositoryContext, cluster: string, store: string): string {
   const folder = join(repository.stateDir, 'wal_carry', encodeComponent(cluster));
   return join(folder, `${encodeComponent(store)}.json`);

@@ -206,8 +206,8 @@ export function whileCarrying<T>(
 }
 
 /**
- * Runs what fills the archive of the hooks, and carries beside it to the other stores until it ends;
- * once, behind it.
+ * Runs what fills the archive of the hooks, and carries beside it to the other stores until that
+ * ends; once, behind it.
  *
  * @throws what the work throws; once, LOCKED where somebody else carries
  */

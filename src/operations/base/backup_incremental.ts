@@ -146,6 +146,17 @@ async function awaitSafe(
   return awaitArrival(context, server);
 }
 
+function describeTaken({ manifest, fullInstead, copies }: BaseBackupResult) {
+  return {
+    label: manifest.label,
+    kind: manifest.kind,
+    parent: manifest.parent,
+    full_instead: fullInstead,
+    bytes: manifest.files.reduce((sum, { stored }) => sum + stored.bytes, 0),
+    stores: copyEntries(copies),
+  };
+}
+
 /**
  * Does it for the server that the settings name.
  *
@@ -179,17 +190,7 @@ export async function moveForward(
     const way = archive?.timelines.find((each) => each.timeline === timeline);
     const result: IncrementalResult = {
       cluster,
-      base:
-        taken === null
-          ? null
-          : {
-              label: taken.manifest.label,
-              kind: taken.manifest.kind,
-              parent: taken.manifest.parent,
-              full_instead: taken.fullInstead,
-              bytes: taken.manifest.files.reduce((sum, { stored }) => sum + stored.bytes, 0),
-              stores: copyEntries(taken.copies),
-            },
+      base: taken === null ? null : describeTaken(taken),
       segment,
       newest_recoverable_at: way?.ranges.at(-1)?.last_commit?.at ?? null,
       gaps: way?.gaps ?? [],
