@@ -185,6 +185,7 @@ export async function configurePitr(
   // A backup of a standby has it, and a server with both would stay a standby for ever.
   await rm(join(pgdata, 'standby.signal'), { force: true });
   const { manifest } = plan.base;
+  const isNewest = recovery.target.kind === 'newest';
   const isOwnTimeline = plan.timeline === manifest.start_timeline;
   const own = recoverySettings({
     target: recovery.target,
@@ -192,12 +193,7 @@ export async function configurePitr(
     major: Math.floor(manifest.server.version_num / 10_000),
     timeline: isOwnTimeline ? null : plan.timeline,
     action,
-    ...(await prepareFetch(
-      context,
-      plan,
-      request.recovery.target.kind === 'newest',
-      found.walFolder,
-    )),
+    ...(await prepareFetch(context, plan, isNewest, found.walFolder)),
   });
   const auto = join(pgdata, autoName);
   const original = withoutInherited((await isThere(auto)) ? await readFile(auto, 'utf8') : '');
