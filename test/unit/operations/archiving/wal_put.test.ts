@@ -42,7 +42,9 @@ beforeEach(async () => {
   repository = await openRepository(join(top, 'r'), { create: true, now: new Date() });
   archive = openWalArchive(repository.storage, `m'ain $(id)`);
   context = sampleContext(repository, createCatalog(repository.storage), {
-    config: { settings: { wal_compression_level: 1 } } as RepositoryContext['config'],
+    config: {
+      settings: { wal_compression_level: 1, encryption: 'none' },
+    } as RepositoryContext['config'],
     environment: testEnvironment,
   });
   folder = join(repository.root, archive.folder);
