@@ -171,7 +171,7 @@ describe('a chain that is broken', () => {
       const found = await scene.recover();
       expect(found.marker).toBe(scene.markers());
       expect(found.plan.label).toBe(labels()[victim() - 1]);
-      expect(found.stderr).toContain(`${labels()[victim()]} is damaged`);
+      expect(found.stderr).toContain(`${labels()[victim()]} cannot be used`);
       expect(found.plan.passed_over.at(-1)).toMatchObject({ label: labels()[victim()] });
       expect(found.plan.passed_over).toHaveLength(5 - victim());
       const deep = await verify(labels()[4] ?? '', '--deep');
