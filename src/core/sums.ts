@@ -29,7 +29,8 @@ export function formatSums(sums: readonly Sum[]): string {
 }
 
 function parseLine(line: string): Sum | null {
-  const match = /^(\\?)([0-9a-f]{64}) {2}(.+)$/.exec(line);
+  // With `s`: a name may hold what is the end of a line elsewhere (U+2028).
+  const match = /^(\\?)([0-9a-f]{64}) {2}(.+)$/s.exec(line);
   if (match === null) return null;
   const [, mark, sha256 = '', escaped = ''] = match;
   if (mark === '') return /[\\\r]/.test(escaped) ? null : { name: escaped, sha256 };

@@ -52,7 +52,7 @@ export function recordEnd(lsn: Lsn, bytes: number, { segmentBytes, pageBytes }: 
 }
 
 const linePattern =
-  /^rmgr: (\S+) +len \(rec\/tot\): +\d+\/ *(\d+), tx: +(\d+), lsn: (\S+), prev (\S+), desc: (.*)$/;
+  /^rmgr: (\S+) +len \(rec\/tot\): +\d+\/ *(\d+), tx: +(\d+), lsn: (\S+), prev (\S+), desc: (.*)$/s;
 
 interface Link {
   readonly record: WalRecord;
