@@ -5,20 +5,23 @@
 
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
+import { isDeepStrictEqual } from 'node:util';
 import { headName, probeFolder } from '../../catalog/repository.ts';
 import { createStores, type Store } from '../../catalog/stores.ts';
 import { localName, type StoreSpec, storesOf } from '../../config/stores.ts';
 import type { Finding } from '../../core/doctor.ts';
 import { HoldfastError } from '../../core/errors.ts';
 import { formatBytes, formatDuration } from '../../core/units.ts';
+import { createMeasure } from '../../pipeline/measure.ts';
 import { within } from '../../process/within.ts';
 import type { Storage } from '../../storage/storage.ts';
 import type { Context } from '../context.ts';
 import { attempt, failureFinding, finding } from './doctor_finding.ts';
 
 const mebibyte = 1024 * 1024;
-/** A store that takes longer for the probes than this does not answer. */
-const storeMsMax = 120_000;
+/** A store that takes longer for one probe than this does not answer; or for all of them. */
+const probeMsMax = 60_000;
+const storeMsMax = 300_000;
 /** More than this, and a store may refuse signatures soon (S3 does after 15 minutes). */
 const skewMsMax = 60_000;
 const smallBytes = 1000;
@@ -47,6 +50,14 @@ function body(bytes: number, end?: Error): Readable {
 /** More than one part of an upload; a folder has no parts. */
 function largeBytes(spec: StoreSpec): number {
   return spec.kind === 's3' ? spec.s3.part_mb * mebibyte + 1 : mebibyte + 1;
+}
+
+/** Whether an object is that body, to the last byte. */
+async function givesBack(storage: Storage, key: string, bytes: number): Promise<boolean> {
+  const [wanted, given] = [createMeasure(), createMeasure()];
+  for await (const piece of body(bytes) as AsyncIterable<Buffer>) wanted.update(piece);
+  for await (const piece of (await storage.get(key)) as AsyncIterable<Buffer>) given.update(piece);
+  return isDeepStrictEqual(given.result(), wanted.result());
 }
 
 async function isListed(storage: Storage, key: string): Promise<boolean> {
@@ -128,7 +139,10 @@ const asks: readonly (readonly [name: string, level: Probe['level'], ask: Ask])[
     'problem',
     async (storage, { large }, spec) => {
       const bytes = largeBytes(spec);
-      return (await storage.put(large, body(bytes))).bytes === bytes ? null : 'lost a part';
+      await storage.put(large, body(bytes));
+      return (await givesBack(storage, large, bytes))
+        ? null
+        : 'gives back other bytes than it took';
     },
   ],
   [
@@ -189,6 +203,12 @@ async function clockFindings(
   return [finding(about, 'problem', message, 'timedatectl set-ntp true')];
 }
 
+function tooLate(ms: number): HoldfastError {
+  return new HoldfastError('STORE_UNREACHABLE', `it has not answered in ${ms / 1000} s`, {
+    hint: 'Look at the network between, and at the server of the store.',
+  });
+}
+
 async function examineStore(context: Context, store: Store): Promise<readonly Finding[]> {
   const { spec } = store;
   const about = { check: 'store', subject: spec.name } as const;
@@ -201,7 +221,7 @@ async function examineStore(context: Context, store: Store): Promise<readonly Fi
   try {
     for (const { name, level, run } of probesOf(spec, storage, keys)) {
       const found = await attempt(context, about, async () => {
-        const wrong = await run();
+        const wrong = await within(probeMsMax, run(), () => tooLate(probeMsMax));
         return wrong === null ? [] : [finding(about, level, wrong)];
       });
       if (found.length === 0) passed.push(name);
@@ -230,10 +250,7 @@ export async function examineStores(context: Context): Promise<readonly Finding[
   const others = storesOf(context.config.settings).filter(({ name }) => name !== localName);
   const examined = createStores(others).map((store) => {
     const about = { check: 'store', subject: store.spec.name } as const;
-    const late = () =>
-      new HoldfastError('STORE_UNREACHABLE', `it has not answered in ${storeMsMax / 1000} s`, {
-        hint: 'Look at the network between, and at the server of the store.',
-      });
+    const late = () => tooLate(storeMsMax);
     return attempt(context, about, () => within(storeMsMax, examineStore(context, store), late));
   });
   return (await Promise.all(examined)).flat();
