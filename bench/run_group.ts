@@ -72,6 +72,9 @@ function since(after: number | null, before: number | null): number | null {
 
 async function runOnce(scene: Scene, group: Group, contender: Contender): Promise<Sample> {
   await contender.before?.();
+  // What the one before has left to be written would be paid for by this one.
+  const { environment, signal } = scene;
+  await timeScript({ text: 'sync', environment, signal });
   await sleep(reapMs);
   const serverBefore = await serverSeconds(scene, group);
   const busyBefore = group.countsMachine === true ? await busySeconds() : null;
