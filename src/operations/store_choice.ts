@@ -147,6 +147,17 @@ function isNotFound(error: HoldfastError): boolean {
   return error.code === 'BACKUP_NOT_FOUND';
 }
 
+/** Of what several stores have said the failure that tells most. @param failures at least one */
+export function mostTelling(failures: readonly HoldfastError[]): HoldfastError {
+  // One that knows what else there is tells more than an empty store.
+  const error =
+    failures.find((each) => !isNotFound(each)) ??
+    failures.find(({ details }) => details !== undefined) ??
+    failures[0];
+  assert(error !== undefined, 'there is at least one store to look in');
+  return error;
+}
+
 /**
  * Looks in one store after the other until one has it.
  *
@@ -170,13 +181,7 @@ export async function firstWith<Result>(
       failures.push(error);
     }
   }
-  // One that knows what else there is tells more than an empty store.
-  const error =
-    failures.find((each) => !isNotFound(each)) ??
-    failures.find(({ details }) => details !== undefined) ??
-    failures[0];
-  assert(error !== undefined, 'there is at least one store to look in');
-  throw error;
+  throw mostTelling(failures);
 }
 
 /** Tells which store is used, where there are several. */

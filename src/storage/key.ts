@@ -1,6 +1,8 @@
-/** The keys that every store takes (storage.ts, "The contract", 1). */
+/** What every store takes: keys (storage.ts, "The contract", 1), and ranges of bytes. */
 
+import { assert } from '../core/assert.ts';
 import { HoldfastError } from '../core/errors.ts';
+import type { ByteRange } from './storage.ts';
 
 /** What a store keeps for itself: no key has a component that ends so. */
 const reservedSuffix = '.partial';
@@ -52,4 +54,11 @@ export function isKeyComponent(name: string): boolean {
 /** Joins a folder, which may be `''`, and a name. */
 export function joinKey(folder: string, name: string): string {
   return folder === '' ? name : `${folder}/${name}`;
+}
+
+/** Says that a range is one; another one is a fault of ours. */
+export function requireRange({ start, bytes = 0 }: ByteRange): void {
+  for (const count of [start, bytes]) {
+    assert(Number.isSafeInteger(count) && count >= 0, 'a range of bytes is not negative');
+  }
 }

@@ -1,8 +1,8 @@
 /** A store whose bytes keep to a rate: the same face, for one that has no limit of its own. */
 
-import { createHash } from 'node:crypto';
 import { pipeline, Readable, Transform } from 'node:stream';
 import type { MeasuredBytes } from '../core/manifest.ts';
+import { measureBody } from './body.ts';
 import { Rate } from './rate.ts';
 import type {
   ByteRange,
@@ -79,14 +79,7 @@ class LimitedFolderWriter implements FolderWriter {
   }
 
   async measure(name: string, signal: AbortSignal): Promise<MeasuredBytes> {
-    const hash = createHash('sha256');
-    let bytes = 0;
-    for await (const piece of await this.get(name)) {
-      signal.throwIfAborted();
-      hash.update(piece);
-      bytes += piece.length;
-    }
-    return { bytes, sha256: hash.digest('hex') };
+    return measureBody(await this.get(name), signal);
   }
 
   commit(name: string, body: Uint8Array): Promise<void> {

@@ -14,7 +14,6 @@ import {
 } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { assert } from '../core/assert.ts';
 import {
   errorNumber,
   folderMode,
@@ -25,7 +24,14 @@ import {
   temporaryPath,
 } from '../process/durable.ts';
 import { endBody } from './body.ts';
-import { isKeyComponent, joinKey, requireFolder, requireKey, requireName } from './key.ts';
+import {
+  isKeyComponent,
+  joinKey,
+  requireFolder,
+  requireKey,
+  requireName,
+  requireRange,
+} from './key.ts';
 import { type Doing, isMissing, linkError, localError } from './local_errors.ts';
 import { readFileFrom, writeFileFrom } from './local_file.ts';
 import { LocalFolderWriter } from './local_folder.ts';
@@ -126,9 +132,7 @@ class LocalStorage implements Storage {
 
   async get(key: string, range: ByteRange = { start: 0 }): Promise<Readable> {
     requireKey(key);
-    for (const bytes of [range.start, range.bytes ?? 0]) {
-      assert(Number.isSafeInteger(bytes) && bytes >= 0, 'a range of bytes is not negative');
-    }
+    requireRange(range);
     const doing: Doing = { verb: 'reading', key, description: this.description };
     return this.#attempt('reading', key, async () => {
       const body = await this.#path(key)

@@ -4,9 +4,8 @@
  */
 
 import { Readable } from 'node:stream';
-import { assert } from '../core/assert.ts';
 import { endBody } from './body.ts';
-import { requireFolder, requireKey, requireName } from './key.ts';
+import { requireFolder, requireKey, requireName, requireRange } from './key.ts';
 import { PartBuffers } from './part_buffers.ts';
 import type { S3Bucket } from './s3_bucket.ts';
 import { S3Connection } from './s3_connection.ts';
@@ -65,9 +64,7 @@ class S3Storage implements Storage {
 
   async get(key: string, range: ByteRange = { start: 0 }): Promise<Readable> {
     requireKey(key);
-    for (const bytes of [range.start, range.bytes ?? 0]) {
-      assert(Number.isSafeInteger(bytes) && bytes >= 0, 'a range of bytes is not negative');
-    }
+    requireRange(range);
     const { connection, listing } = this.#bucket;
     if (range.bytes === 0) {
       if ((await this.stat(key)) === null) throw notFoundError(key, this.description);

@@ -1,10 +1,10 @@
 /** A folder of a bucket that is being written: hidden by its mark until the manifest is there. */
 
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { HoldfastError } from '../core/errors.ts';
 import type { MeasuredBytes } from '../core/manifest.ts';
-import { endBody } from './body.ts';
+import { endBody, measureBody } from './body.ts';
 import { joinKey, requireName } from './key.ts';
 import type { PartBuffers } from './part_buffers.ts';
 import type { S3Bucket } from './s3_bucket.ts';
@@ -80,26 +80,7 @@ class S3FolderWriter implements FolderWriter {
   }
 
   async measure(name: string, signal: AbortSignal): Promise<MeasuredBytes> {
-    const body = await this.get(name);
-    const stop = () => body.destroy();
-    signal.addEventListener('abort', stop, { once: true });
-    try {
-      const hash = createHash('sha256');
-      let bytes = 0;
-      for await (const chunk of body as AsyncIterable<Buffer>) {
-        signal.throwIfAborted();
-        hash.update(chunk);
-        bytes += chunk.length;
-      }
-      signal.throwIfAborted();
-      return { bytes, sha256: hash.digest('hex') };
-    } catch (error) {
-      if (signal.aborted) throw signal.reason;
-      throw error;
-    } finally {
-      signal.removeEventListener('abort', stop);
-      body.destroy();
-    }
+    return measureBody(await this.get(name), signal);
   }
 
   /** A prune elsewhere takes over what nobody seemed to write any more. */

@@ -2,14 +2,12 @@
 
 import { baseFolder } from '../../catalog/base_catalog.ts';
 import { whileUsingCluster } from '../../catalog/in_use.ts';
-import { HoldfastError } from '../../core/errors.ts';
-import { acquireDatabaseLock, baseLockKey } from '../../postgres/advisory_lock.ts';
+import { baseLockKey } from '../../postgres/advisory_lock.ts';
 import { resolveConnection } from '../../postgres/connection.ts';
-import { formatLockHolder } from '../../postgres/lock_holder.ts';
 import type { RepositoryContext } from '../context.ts';
+import { whileCopying } from '../copy_lock.ts';
 import { type FinishedCopies, finishCopies } from '../finish_copies.ts';
 import { connectMaintenance } from '../open_database.ts';
-import { stopOnLostLock } from '../stop_on_lost_lock.ts';
 import type { IncrementalResult } from './backup_incremental.ts';
 
 /**
@@ -20,29 +18,18 @@ export function finishBaseCopies(
   context: RepositoryContext,
   { cluster, base }: Pick<IncrementalResult, 'cluster' | 'base'>,
 ): Promise<FinishedCopies> {
-  const { config, host, pid, repository, signal } = context;
+  const { config, repository } = context;
   const stores = base?.stores ?? [];
+  const open = async (holder: string) => {
+    const target = await resolveConnection({ config, fallbackDatabase: 'postgres' });
+    return connectMaintenance(context, target, holder);
+  };
   return finishCopies(context, {
     folder: baseFolder(cluster),
     failed: stores.flatMap(({ name, status }) => (status === 'missing' ? [name] : [])),
-    exclusively: async (work) => {
-      const holder = formatLockHolder({ operation: 'copy', startedAt: context.clock(), host, pid });
-      const target = await resolveConnection({ config, fallbackDatabase: 'postgres' });
-      const { client } = await connectMaintenance(context, target, holder);
-      try {
-        const key = baseLockKey();
-        const lock = await acquireDatabaseLock({ client, key, holder, waitMs: 0, signal });
-        try {
-          const { signal: stop } = stopOnLostLock(context, lock);
-          await whileUsingCluster(repository.stateDir, cluster, () => work(stop));
-        } finally {
-          await lock.release();
-        }
-      } catch (error) {
-        if (!(error instanceof HoldfastError) || error.code !== 'LOCKED') throw error;
-      } finally {
-        await client.end();
-      }
-    },
+    exclusively: (work) =>
+      whileCopying(context, baseLockKey(), open, (stop) =>
+        whileUsingCluster(repository.stateDir, cluster, () => work(stop)),
+      ),
   });
 }

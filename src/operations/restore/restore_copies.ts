@@ -12,7 +12,7 @@ import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import { printable } from '../../core/printable.ts';
 import type { BackupSource } from '../backup_source.ts';
 import type { RepositoryContext } from '../context.ts';
-import { firstWith, type InStore, inStores } from '../store_choice.ts';
+import { firstWith, type InStore, inStores, mostTelling } from '../store_choice.ts';
 
 /** An entry of the catalog of one store, with the repository as it lies there. */
 export interface Copy {
@@ -94,10 +94,8 @@ export async function latestCopy(
   // A store that did not answer might have had one.
   const [failure] = failures;
   if (failure !== undefined) throw failure.error;
-  return firstWith(
-    context,
-    answers.map(({ store }) => store),
-    async (view) => ({ view, ...(await view.catalog.latestBackup(database, filter)) }),
+  throw mostTelling(
+    answers.flatMap(({ result }) => (result instanceof HoldfastError ? [result] : [])),
   );
 }
 
