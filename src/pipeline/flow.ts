@@ -35,7 +35,18 @@ export interface FlowInput {
   readonly signal: AbortSignal;
 }
 
-const brokenPipeCodes = new Set(['EPIPE', 'ECONNRESET', 'ERR_STREAM_PREMATURE_CLOSE']);
+/**
+ * What a write fails with whose reader went away. Node destroys the input of a child that has
+ * ended: while a write is under way (`ECANCELED`), between two, or before there was a first.
+ */
+const brokenPipeCodes = new Set([
+  'EPIPE',
+  'ECONNRESET',
+  'ECANCELED',
+  'ERR_STREAM_PREMATURE_CLOSE',
+  'ERR_STREAM_DESTROYED',
+  'ERR_STREAM_UNABLE_TO_PIPE',
+]);
 
 function isBrokenPipe(error: unknown): boolean {
   return error instanceof Error && brokenPipeCodes.has((error as NodeJS.ErrnoException).code ?? '');

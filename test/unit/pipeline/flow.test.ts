@@ -102,6 +102,37 @@ describe('two programs beside each other', () => {
     expect(hasEnded).toBe(false);
   });
 
+  it.each(['before it began', 'EPIPE', 'ECANCELED'])(
+    'are told by their status where the write into them ended (%s)',
+    async (code) => {
+      const [zstd] = filters;
+      if (zstd === undefined) throw new Error('there is no filter');
+      const cut = {
+        ...zstd,
+        async forward(context: Parameters<typeof zstd.forward>[0]) {
+          const stage = await zstd.forward(context);
+          if (stage.kind !== 'child') throw new Error('zstd is a program');
+          const { stdin } = stage.child;
+          const failure = Object.assign(new Error(`write ${code}`), { code });
+          if (code === 'before it began') stdin.destroy();
+          else stdin.once('pipe', () => stdin.destroy(failure));
+          return stage;
+        },
+      };
+      const stored = store({
+        source: Readable.from([randomBytes(65_536)]),
+        filters: [cut],
+        observers: [],
+        sinks: [async (body) => void (await buffer(body))],
+        context: contextOf(await replaced('zstd', 'echo no room >&2; exit 3')),
+      });
+      await expect(stored).rejects.toMatchObject({
+        code: 'CHILD_FAILED',
+        message: expect.stringContaining('no room'),
+      });
+    },
+  );
+
   it('leave nothing that runs where the first cannot be started', async () => {
     const [zstd] = filters;
     if (zstd === undefined) throw new Error('there is no filter');
