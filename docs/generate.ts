@@ -1,12 +1,13 @@
 /**
  * Writes what is generated from the code: the samples and the tables of the settings, and the
- * published schema of the manifest. With `--check` it writes nothing and ends with status 1 where
- * a file differs.
+ * published schemas of manifests and alerts. With `--check` it writes nothing and ends with status
+ * 1 where a file differs.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { replaceGenerated, sampleEnv, sampleYaml, settingsTable } from '../src/config/describe.ts';
+import { alertSchemaText } from '../src/core/alert.ts';
 import { baseManifestSchemaText } from '../src/core/base_manifest_codec.ts';
 import { manifestSchemaText } from '../src/core/manifest_codec.ts';
 
@@ -24,6 +25,7 @@ const generators: Readonly<Record<string, (before: string) => string>> = {
   'holdfast.sample.yaml': sampleYaml,
   '.env.example': sampleEnv,
   'docs/reference/settings.md': (before) => replaceGenerated(before, settingsTable('all')),
+  'docs/schemas/alert.schema.json': alertSchemaText,
   'docs/schemas/base_manifest.schema.json': baseManifestSchemaText,
   'docs/schemas/manifest.schema.json': manifestSchemaText,
   'README.md': (before) => replaceGenerated(before, settingsTable('general')),

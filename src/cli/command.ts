@@ -3,6 +3,7 @@
 import type { Writable } from 'node:stream';
 import type { Argv } from 'yargs';
 import type { ExitStatus } from '../core/errors.ts';
+import type { RunEvent, RunOutcome } from '../core/run_outcome.ts';
 import type { Context } from '../operations/context.ts';
 
 /** What a command gives back. */
@@ -12,6 +13,8 @@ export interface CommandResult {
   readonly json: unknown;
   /** The answer itself, for stdout, where the command is a question (a list, a plan). */
   readonly text?: string;
+  /** How each piece of its work ended, for alerts; without it the status tells of all at once. */
+  readonly outcomes?: readonly RunOutcome[];
 }
 
 /** The flags of a command as yargs gives them, by their long names. */
@@ -67,6 +70,8 @@ export interface Command {
    * their place, and those of the command line beat them.
    */
   readonly ownSettings?: Readonly<Record<string, string>>;
+  /** What it does, for a command whose failures are alerted. */
+  readonly event?: RunEvent;
   readonly run: (invocation: Invocation) => Promise<CommandResult>;
 }
 

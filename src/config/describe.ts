@@ -1,6 +1,6 @@
 /** Everything that is said about settings, from the one table: samples and reference. */
 
-import { allSettings, type SettingPath } from './schema.ts';
+import { allSettings, type groupTables, type SettingPath } from './schema.ts';
 import type { Setting } from './setting.ts';
 import { describeAllowed, freeText } from './values.ts';
 
@@ -69,6 +69,27 @@ const storesSample = [
   '',
 ];
 
+interface GroupSample {
+  readonly heading: readonly string[];
+  /** What stands behind the settings of the group. */
+  readonly after?: readonly string[];
+}
+
+/** The groups of the sample, in their order there. */
+const groupSamples: Readonly<Record<keyof typeof groupTables, GroupSample>> = {
+  s3: { heading: ['# A bucket that copies of the backups go to.'], after: storesSample },
+  schedule: { heading: ['# When setup_cron.ts and setup_systemd.ts let which job run.'] },
+  monitor: { heading: ['# What the monitor takes for healthy.'] },
+  alerts: { heading: ['# Where alerts go, and which.'] },
+  hooks: { heading: ['# Programs of your own that run before and after.'] },
+  connection: {
+    heading: [
+      "# How to reach the server: libpq's own parameters, by their names in PostgreSQL's manual.",
+    ],
+    after: databasesSample,
+  },
+};
+
 /** The text of holdfast.sample.yaml: every setting, commented out, with an example. */
 export function sampleYaml(): string {
   const lines = [
@@ -77,22 +98,18 @@ export function sampleYaml(): string {
     '# this file. With a password in it, it belongs to its user alone: chmod 600 holdfast.yaml',
     '',
   ];
-  const groups: Record<string, string[]> = { s3: [], connection: [] };
-  for (const [path, setting] of allSettings()) {
-    const [group = '', name] = path.split('.');
-    if (name === undefined) lines.push(...yamlLines(path, setting, ''));
-    else groups[group]?.push(...yamlLines(name, setting, '  '));
+  const settings = allSettings();
+  for (const [path, setting] of settings) {
+    if (!path.includes('.')) lines.push(...yamlLines(path, setting, ''));
   }
-  lines.push(
-    '# A bucket that copies of the backups go to.',
-    's3:',
-    ...(groups.s3 ?? []),
-    ...storesSample,
-    "# How to reach the server: libpq's own parameters, by their names in PostgreSQL's manual.",
-    'connection:',
-    ...(groups.connection ?? []),
-    ...databasesSample,
-  );
+  for (const [group, { heading, after = [] }] of Object.entries(groupSamples)) {
+    lines.push(...heading, `${group}:`);
+    for (const [path, setting] of settings) {
+      const [first, name] = path.split('.');
+      if (first === group && name !== undefined) lines.push(...yamlLines(name, setting, '  '));
+    }
+    lines.push(...after);
+  }
   return `${lines.join('\n')}\n`;
 }
 

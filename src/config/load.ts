@@ -194,7 +194,7 @@ async function readEntries<Entry>(
 /** Whether any secret stands in a file: a password, or a URL that holds one. */
 function holdsSecret(layer: Layer, entries: readonly YamlEntry[]): boolean {
   const isSecret = (name: string, raw: unknown) =>
-    /(?:password|secret_access_key|session_token)$/.test(name) ||
+    /(?:password|secret_access_key|token|webhook_url)$/.test(name) ||
     (name.endsWith('url') && /:[^/@]+@|password=/.test(String(raw)));
   return (
     [...layer].some(([path, { raw }]) => isSecret(path, raw)) ||

@@ -5,8 +5,13 @@
  */
 
 import type { Secret } from '../core/secret.ts';
+import { alertTable } from './alert_settings.ts';
 import { connectionTable } from './connection_settings.ts';
+import { hookTable } from './hook_settings.ts';
 import { kindnessTable } from './kindness_settings.ts';
+import { monitorTable } from './monitor_settings.ts';
+import { retentionTable } from './retention_settings.ts';
+import { scheduleTable } from './schedule_settings.ts';
 import type { Setting, ValuesOf } from './setting.ts';
 import { storePathSetting, storeTable } from './store_settings.ts';
 
@@ -270,51 +275,7 @@ export const generalTable = {
       "database's name typed, or `--force`.",
     example: 'production',
   },
-  retention_days: {
-    schema: { type: 'integer', minimum: 1, maximum: 36_500 },
-    env: ['RETENTION_DAYS'],
-    default: null,
-    defaultText: '30 for manual backups',
-    description:
-      'How many days manual backups are kept. Where it is set it is also the least for every tier.',
-    example: 30,
-  },
-  retention_daily: {
-    schema: { type: 'integer', minimum: 1, maximum: 36_500 },
-    env: ['BACKUP_RETENTION_DAYS', 'BACKUP_RETENTION_DAILY'],
-    default: 7,
-    description:
-      'How many days daily backups are kept. An older one goes only while so many younger good ' +
-      'daily ones stay.',
-    example: 14,
-  },
-  retention_weekly: {
-    schema: { type: 'integer', minimum: 1, maximum: 5200 },
-    env: ['BACKUP_RETENTION_WEEKS', 'BACKUP_RETENTION_WEEKLY'],
-    default: 4,
-    description:
-      'How many weeks weekly backups are kept. An older one goes only while so many younger good ' +
-      'weekly ones stay.',
-    example: 8,
-  },
-  retention_monthly: {
-    schema: { type: 'integer', minimum: 1, maximum: 1200 },
-    env: ['BACKUP_RETENTION_MONTHS', 'BACKUP_RETENTION_MONTHLY'],
-    default: 12,
-    description:
-      'How many months of 31 days monthly backups are kept. An older one goes only while so many ' +
-      'younger good monthly ones stay.',
-    example: 24,
-  },
-  wal_retention_days: {
-    schema: { type: 'integer', minimum: 1, maximum: 36_500 },
-    env: ['WAL_RETENTION_DAYS'],
-    default: 7,
-    description:
-      'How many days back a cluster can be recovered to any moment: the recovery window. Kept ' +
-      'are the last base backup before it and all WAL since.',
-    example: 14,
-  },
+  ...retentionTable,
   log_keep_days: {
     schema: { type: 'integer', minimum: 1, maximum: 36_500 },
     env: ['LOG_KEEP_DAYS'],
@@ -345,6 +306,18 @@ export interface DatabaseEntry extends Partial<ConnectionSettings> {
 /** The settings of one store, under `s3:`. */
 export type StoreSettings = ValuesOf<typeof storeTable>;
 
+/** When which job runs, under `schedule:`. */
+export type ScheduleSettings = ValuesOf<typeof scheduleTable>;
+
+/** What the monitor takes for healthy, under `monitor:`. */
+export type MonitorSettings = ValuesOf<typeof monitorTable>;
+
+/** Where alerts go, under `alerts:`. */
+export type AlertSettings = ValuesOf<typeof alertTable>;
+
+/** The user's own programs, under `hooks:`. */
+export type HookSettings = ValuesOf<typeof hookTable>;
+
 /** One store under `stores:`: a bucket, or the folder `path`; what is left out is that of `s3`. */
 export interface StoreEntry extends Partial<StoreSettings> {
   readonly path?: string;
@@ -354,6 +327,10 @@ export interface StoreEntry extends Partial<StoreSettings> {
 export interface Settings extends ValuesOf<typeof generalTable> {
   readonly connection: ConnectionSettings;
   readonly s3: StoreSettings;
+  readonly schedule: ScheduleSettings;
+  readonly monitor: MonitorSettings;
+  readonly alerts: AlertSettings;
+  readonly hooks: HookSettings;
   /** By name, in the order of the file; empty without a configuration. */
   readonly stores: Readonly<Record<string, StoreEntry>>;
   /** By key, in the order of the file; empty without a configuration. */
@@ -361,13 +338,21 @@ export interface Settings extends ValuesOf<typeof generalTable> {
 }
 
 /** The settings that stand in a group of holdfast.yaml. */
-export const groupTables = { connection: connectionTable, s3: storeTable } as const;
+export const groupTables = {
+  connection: connectionTable,
+  s3: storeTable,
+  schedule: scheduleTable,
+  monitor: monitorTable,
+  alerts: alertTable,
+  hooks: hookTable,
+} as const;
+
+type Groups = typeof groupTables;
 
 /** The path of a setting in holdfast.yaml: `compression`, `connection.host`, `s3.bucket`. */
 export type SettingPath =
   | keyof typeof generalTable
-  | `connection.${keyof typeof connectionTable}`
-  | `s3.${keyof typeof storeTable}`;
+  | { [G in keyof Groups]: `${G}.${string & keyof Groups[G]}` }[keyof Groups];
 
 /** What an entry under `databases:` may say. */
 export const databaseEntryTable: Readonly<Record<string, Setting>> = {

@@ -69,12 +69,18 @@ make_image holdfast-lab-postgres18 forky \
 postgres18=$!
 make_image holdfast-lab-s3 forky procps 'python3-moto python3-flask-cors radosgw' &
 s3=$!
+# A server as users have it: systemd as the first process, cron, PostgreSQL, and promtool.
+make_image holdfast-lab-server bookworm \
+  systemd,systemd-sysv,dbus,procps,cron,zstd,postgresql-15,ca-certificates prometheus &
+server=$!
 status=0
 make_image holdfast-lab-fresh bookworm ca-certificates,procps 'nodejs npm' || status=$?
 wait "$postgres18" || status=$?
 wait "$s3" || status=$?
+wait "$server" || status=$?
 [ "$status" = 0 ] || exit "$status"
 
 printf 'HOLDFAST_IMAGE_POSTGRES18=holdfast-lab-postgres18:%s\n' "$key"
 printf 'HOLDFAST_IMAGE_S3=holdfast-lab-s3:%s\n' "$key"
+printf 'HOLDFAST_IMAGE_SERVER=holdfast-lab-server:%s\n' "$key"
 printf 'HOLDFAST_IMAGE_FRESH=holdfast-lab-fresh:%s\n' "$key"

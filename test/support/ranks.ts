@@ -11,6 +11,7 @@ export const ranks: Readonly<Record<string, number>> = {
   notify: 2,
   catalog: 3,
   operations: 4,
+  'operations/alerts': 5,
   'operations/archiving': 5,
   'operations/full': 5,
   'operations/restore': 6,
@@ -18,8 +19,10 @@ export const ranks: Readonly<Record<string, number>> = {
   'operations/streaming': 6,
   'operations/base': 7,
   'operations/doctor': 7,
+  'operations/monitor': 8,
   'operations/recovery': 8,
   'operations/quickstart': 9,
+  'operations/schedule': 9,
   api: 10,
   cli: 10,
 };
