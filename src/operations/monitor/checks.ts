@@ -1,0 +1,6 @@
+/** The groups of checks that the monitor makes: one line each. */
+
+import type { CheckGroup } from './monitor_context.ts';
+
+/** Every group, in no order that matters: findings are sorted. */
+export const checkGroups: readonly CheckGroup[] = [];
