@@ -2,7 +2,7 @@
 
 import type { Writable } from 'node:stream';
 import type { Argv } from 'yargs';
-import type { ExitStatus } from '../core/errors.ts';
+import type { ExitStatus, HoldfastError } from '../core/errors.ts';
 import type { RunEvent, RunOutcome } from '../core/run_outcome.ts';
 import type { Context } from '../operations/context.ts';
 
@@ -43,6 +43,8 @@ export interface Invocation {
   /** The arguments that are no flags. */
   readonly operands: readonly string[];
   readonly world: World;
+  /** Why the repository could not be opened, for a command that watches it. */
+  readonly problem: HoldfastError | null;
 }
 
 /** One command of scripts/. */
@@ -60,9 +62,10 @@ export interface Command {
   readonly examples: readonly (readonly [string, string])[];
   /**
    * Whether the command creates the repository, needs it, or can go without; `look`: it looks at it
-   * by itself, tells what the settings warn of, and writes nothing, no log either.
+   * by itself, tells what the settings warn of, and writes nothing, no log either; `watch`: it is
+   * told why there is none, or why it cannot be opened.
    */
-  readonly repository: 'create' | 'need' | 'optional' | 'look';
+  readonly repository: 'create' | 'need' | 'optional' | 'look' | 'watch';
   /** A person at the terminal is asked for the private key that is missing. */
   readonly asksIdentity?: true;
   /**

@@ -28,8 +28,8 @@ export async function executeCommand(command: Command, world: World): Promise<Ex
     const opened = await openContext(command, flags, world, (created) => {
       log = created;
     });
-    const { context } = opened;
-    result = await opened.run(() => command.run({ context, flags, operands, world }));
+    const { context, problem } = opened;
+    result = await opened.run(() => command.run({ context, flags, operands, world, problem }));
   } catch (thrown) {
     result = failure(command, thrown, log, world);
   }

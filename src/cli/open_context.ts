@@ -12,6 +12,7 @@ import type { Context, RepositoryContext } from '../operations/context.ts';
 import { createConsole, type Log, type Verbosity } from '../process/console.ts';
 import { openLogFile } from '../process/log_file.ts';
 import { standBack } from '../process/priority.ts';
+import { within } from '../process/within.ts';
 import type { Command, CommandResult, Flags, World } from './command.ts';
 import type { CommonFlags } from './options.ts';
 import { runAsOwner } from './run_as_owner.ts';
@@ -20,6 +21,8 @@ import { projectDir, toolVersion } from './version.ts';
 /** A context, and what runs a command in it with a first and a last line in the log. */
 export interface OpenedContext {
   readonly context: Context;
+  /** Why there is no repository in it, for a command that watches it. */
+  readonly problem: HoldfastError | null;
   readonly run: (work: () => Promise<CommandResult>) => Promise<CommandResult>;
 }
 
@@ -50,15 +53,38 @@ async function readConfig(
   });
 }
 
-/** Opens the repository as the command wants it; `null` where it can go without one. */
+/** A file server that is dead keeps nobody from hearing of it. */
+const watchSecondsMax = 60;
+
+/** Opens the repository for a command that tells why it cannot be opened. */
+async function openWatched(config: Config, now: Date): Promise<Repository | HoldfastError> {
+  const root = config.settings.backup_dir;
+  const late = () =>
+    new HoldfastError('STORE_UNREACHABLE', `${root} did not answer in ${watchSecondsMax} s`, {
+      hint: 'Look at its file system: df and ls hang, too, where a file server is gone.',
+    });
+  try {
+    const stores = storesOf(config.settings);
+    const opening = openRepository(root, { create: false, now, stores });
+    return await within(watchSecondsMax * 1000, opening, late);
+  } catch (error) {
+    return toHoldfastError(error, `opening the repository in ${root}`);
+  }
+}
+
+/**
+ * Opens the repository as the command wants it; `null` where it can go without one, the error where
+ * it is told of it.
+ */
 async function openFor(
   command: Command,
   config: Config,
   now: Date,
   log: Log,
-): Promise<Repository | null> {
+): Promise<Repository | HoldfastError | null> {
   const root = config.settings.backup_dir;
   if (command.repository === 'look') return null;
+  if (command.repository === 'watch') return openWatched(config, now);
   try {
     const create = command.repository === 'create';
     return await openRepository(root, { create, now, stores: storesOf(config.settings) });
@@ -165,11 +191,13 @@ export async function openContext(
     },
   };
   const repository = await openFor(command, config, clock(), log);
-  if (repository === null) return { context: base, run: (work) => work() };
+  if (repository === null || repository instanceof HoldfastError) {
+    return { context: base, problem: repository, run: (work) => work() };
+  }
   attachLog(log, repository, command, base);
   const catalog = createCatalog(repository.storage);
   const context: RepositoryContext = { ...base, repository, catalog };
-  return { context, run: (work) => runLogged(context, world.argv, work) };
+  return { context, problem: null, run: (work) => runLogged(context, world.argv, work) };
 }
 
 /** The first and the last line of a run in its log. */
