@@ -74,6 +74,8 @@ async function writeTemporary(path: string, bytes: Uint8Array, mode = fileMode):
   const temporary = temporaryPath(path);
   const handle = await open(temporary, 'wx', mode);
   try {
+    // The umask has taken away what others are to read.
+    if (((await handle.stat()).mode & mode) !== mode) await handle.chmod(mode);
     await handle.writeFile(bytes);
     await handle.sync();
   } catch (error) {
@@ -88,7 +90,7 @@ async function writeTemporary(path: string, bytes: Uint8Array, mode = fileMode):
 /**
  * Writes a small file whole or not at all, in the place of an older one if there is one.
  *
- * @param mode of the file; {@link fileMode} unless told
+ * @param mode of the file, whatever the umask takes; {@link fileMode} unless told
  * @throws Node's errors
  */
 export async function replaceFile(path: string, bytes: Uint8Array, mode?: number): Promise<void> {

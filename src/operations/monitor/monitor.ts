@@ -4,7 +4,7 @@
  */
 
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
-import type { HealthFinding } from '../../core/health.ts';
+import type { HealthCheck, HealthFinding } from '../../core/health.ts';
 import { type MonitorReport, monitorReport } from '../../core/monitor_report.ts';
 import { redactPasswords } from '../../core/secret.ts';
 import { within } from '../../process/within.ts';
@@ -28,6 +28,13 @@ const graceSeconds = 5;
 export type Watched =
   | { readonly context: RepositoryContext; readonly problem: null }
   | { readonly context: Context; readonly problem: HoldfastError };
+
+/** What came of it. */
+export interface MonitorRun {
+  readonly report: MonitorReport;
+  /** Checks that were not made, since there is no repository: what they would say is not known. */
+  readonly unasked: readonly HealthCheck[];
+}
 
 /** How it looks. */
 export interface MonitorWish {
@@ -87,7 +94,7 @@ async function runGroup(
     if (watched.context.signal.aborted) throw watched.context.signal.reason;
     // What it could not be asked in time is told in those words, whatever the signal has broken.
     const cause = given.signal.aborted ? error : toHoldfastError(thrown);
-    return [unknownFinding({ check: group.check, subject: group.name }, cause)];
+    return group.checks.map((check) => unknownFinding({ check, subject: group.name }, cause));
   } finally {
     end();
   }
@@ -111,12 +118,13 @@ function withoutPasswords(finding: HealthFinding): HealthFinding {
  *
  * @throws HoldfastError INTERRUPTED when the run itself is to end
  */
-export async function monitor(watched: Watched, wish: MonitorWish): Promise<MonitorReport> {
+export async function monitor(watched: Watched, wish: MonitorWish): Promise<MonitorRun> {
   const { isQuick, groups = checkGroups } = wish;
   const secondsMax = wish.secondsMax ?? (isQuick ? groupSecondsMax : wholeSecondsMax);
   const now = watched.context.clock();
   const bare = (context: Context): BareMonitorContext => ({ context, now, isQuick });
   const runs: Promise<readonly HealthFinding[]>[] = [];
+  const unasked: HealthCheck[] = [];
   const { problem } = watched;
   const listing = problem === null ? sharedListing(watched.context) : null;
   for (const group of groups) {
@@ -129,9 +137,10 @@ export async function monitor(watched: Watched, wish: MonitorWish): Promise<Moni
         return group.run({ ...bare(given), context, listing });
       };
       runs.push(runGroup(watched, group, run, secondsMax));
-    }
+    } else unasked.push(...group.checks);
   }
   const found = (await Promise.all(runs)).flat();
   const told = problem === null ? found : [repositoryProblem(watched.context, problem), ...found];
-  return monitorReport(watched.context.host, now, told.map(withoutPasswords));
+  const report = monitorReport(watched.context.host, now, told.map(withoutPasswords));
+  return { report, unasked };
 }

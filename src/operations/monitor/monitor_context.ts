@@ -49,8 +49,8 @@ export interface MonitorContext extends BareMonitorContext {
 /** Checks that look at the same facts. */
 interface CheckGroupParts {
   readonly name: string;
-  /** The check that is told as unknown where the whole group fails or takes too long. */
-  readonly check: HealthCheck;
+  /** All that it makes: they are told as unknown where the whole group fails or takes too long. */
+  readonly checks: readonly HealthCheck[];
 }
 
 /**
