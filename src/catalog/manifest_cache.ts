@@ -26,7 +26,7 @@ function cacheNameOf(store: string): string {
 }
 
 /** Another number whenever the facts mean something else. */
-const cacheFormat = 1;
+const cacheFormat = 2;
 /** So many entries are kept; of more, those that were seen first. */
 const entriesMax = 100_000;
 /** Facts that are larger, by their warnings, are not worth keeping. */

@@ -63,7 +63,12 @@ export interface OpenRepositoryOptions {
 
 type Head = Static<typeof headSchema>;
 
-async function readHead(storage: Storage): Promise<Head | null> {
+/**
+ * What `holdfast.json` of a store says; `null` where there is none.
+ *
+ * @throws HoldfastError STORE_REFUSED where it cannot be read; STORE_UNREACHABLE
+ */
+export async function readHead(storage: Storage): Promise<Head | null> {
   if ((await storage.stat(headName)) === null) return null;
   return parseHead(await buffer(await storage.get(headName)));
 }

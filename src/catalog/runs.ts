@@ -103,13 +103,14 @@ async function forgetRun(stateDir: string, runId: string): Promise<void> {
   await rm(runPath(stateDir, runId), { force: true }).catch(() => undefined);
 }
 
-interface KnownRun {
+/** A run that was recorded, and what has become of its process. */
+export interface KnownRun {
   readonly record: RunRecord;
   readonly state: ProcessState;
 }
 
 /** All records that can be read; a damaged one says nothing, and the rule of age is left. */
-async function knownRuns(stateDir: string): Promise<KnownRun[]> {
+export async function knownRuns(stateDir: string): Promise<KnownRun[]> {
   const names = await readdir(runsFolder(stateDir)).catch((error: unknown) => {
     if (errorNumber(error) === 'ENOENT') return [];
     throw toHoldfastError(error, 'reading the records of runs');

@@ -79,8 +79,8 @@ export function retentionPolicy(settings: RetentionSettings): RetentionPolicy {
   };
 }
 
-/** A backup whose label says a time that has not come. */
-function isAhead({ startedAt }: RetentionBackup, now: Date): boolean {
+/** Whether the label of a backup says a time that has not come. */
+export function isAhead({ startedAt }: Pick<RetentionBackup, 'startedAt'>, now: Date): boolean {
   return startedAt.getTime() - now.getTime() > aheadMs;
 }
 
