@@ -15,7 +15,7 @@ const Text = Type.String({ minLength: 1 });
 const NullableText = Type.Union([Text, Type.Null()]);
 
 /** The schema of an alert, as docs/schemas/alert.schema.json publishes it. */
-const alertSchema = Type.Object(
+export const alertSchema = Type.Object(
   {
     format: Type.Literal(alertFormat),
     source: Type.Literal('holdfast'),
