@@ -22,6 +22,8 @@ export interface HttpRequest {
   readonly authorities?: readonly string[] | undefined;
   /** What to do where the answer is no yes. */
   readonly hint: string;
+  /** What to do where the answer has one of these statuses. */
+  readonly hints?: Readonly<Record<number, string>>;
 }
 
 /** Of an answer's body nothing is kept; what is longer, or slower, is cut off. */
@@ -84,8 +86,9 @@ function redirectTarget(location: string | undefined, url: URL): string {
 }
 
 function refusal(request: HttpRequest, url: URL, response: IncomingMessage): HoldfastError {
-  const { what, hint } = request;
+  const { what, hints } = request;
   const status = response.statusCode ?? 0;
+  const hint = hints?.[status] ?? request.hint;
   if (status >= 300 && status < 400) {
     const to = redirectTarget(response.headers.location, url);
     return new HoldfastError(
