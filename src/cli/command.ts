@@ -47,6 +47,14 @@ export interface Invocation {
   readonly problem: HoldfastError | null;
 }
 
+/** How a command that sets up a system works where root starts it. */
+export interface RootWish {
+  /** Root stays at hand for what only root can do (`asRoot` of process/user.ts). */
+  readonly keep: boolean;
+  /** Who owns a repository that is new; `null`: nobody was named. */
+  readonly owner: string | null;
+}
+
 /** One command of scripts/. */
 export interface Command {
   /** The file's name in scripts/, `backup_full.ts`. */
@@ -73,6 +81,8 @@ export interface Command {
    * their place, and those of the command line beat them.
    */
   readonly ownSettings?: Readonly<Record<string, string>>;
+  /** For a command that sets up a system; every other becomes the owner of the repository. */
+  readonly root?: (flags: Flags) => RootWish;
   /** What it does, for a command whose failures are alerted. */
   readonly event?: RunEvent;
   readonly run: (invocation: Invocation) => Promise<CommandResult>;

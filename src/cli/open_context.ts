@@ -165,7 +165,10 @@ export async function openContext(
   onLog(log);
   const read = await readConfig(command, flags, world);
   if (command.repository !== 'look') for (const warning of read.warnings) log.warn(warning);
-  const environment = { ...read.environment, ...(await runAsOwner(read, log)) };
+  const environment = {
+    ...read.environment,
+    ...(await runAsOwner(read, log, command.root?.(flags))),
+  };
   await standBackAsSet(log, read, environment);
   const config = { ...read, environment };
   const clock = () => new Date();

@@ -55,3 +55,34 @@ describe('becoming another user', () => {
     });
   });
 });
+
+describe('acting as another user', () => {
+  const script = `
+    const { asRoot, borrowUser, findUserByName } = await import(${JSON.stringify(module)});
+    const environment = borrowUser(findUserByName('nobody'));
+    const { geteuid, getegid } = process;
+    const ids = () => [geteuid(), getegid()];
+    const before = ids();
+    const within = await asRoot(async () => [ids(), await asRoot(async () => ids())]);
+    const failed = await asRoot(async () => { throw new Error('no'); }).catch(() => ids());
+    console.log(JSON.stringify({ environment, before, within, failed, after: ids() }));`;
+  const borrow = () => run(process.execPath, ['--input-type=module', '--eval', script]);
+
+  it('leaves root at hand, for as long as it is asked for', async () => {
+    if (!isRoot()) {
+      await expect(borrow()).rejects.toThrow('EPERM');
+      return;
+    }
+    const nobody = findUserByName('nobody');
+    if (nobody === null) throw new Error('this machine has no user nobody');
+    const { uid, gid, home } = nobody;
+    const root = [0, 0];
+    expect(JSON.parse((await borrow()).stdout)).toEqual({
+      environment: { HOME: home, USER: 'nobody', LOGNAME: 'nobody' },
+      before: [uid, gid],
+      within: [root, root],
+      failed: [uid, gid],
+      after: [uid, gid],
+    });
+  });
+});
