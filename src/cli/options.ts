@@ -13,6 +13,7 @@ export interface CommonFlags {
   readonly json?: boolean;
   readonly quiet?: boolean;
   readonly verbose?: boolean;
+  readonly job?: string;
 }
 
 const commonGroup = 'Every command has:';
@@ -52,6 +53,12 @@ export function commonOptions(parser: Argv): Argv {
     .option('verbose', {
       type: 'boolean',
       describe: 'Say the details too',
+      group: commonGroup,
+    })
+    .option('job', {
+      type: 'string',
+      requiresArg: true,
+      describe: 'The job of the schedule that this run is: recorded, and never twice at once',
       group: commonGroup,
     })
     .conflicts('quiet', 'verbose')
