@@ -131,3 +131,18 @@ export const alertTable = {
     example: 'https://wiki.example.com/holdfast/alerts',
   },
 } as const satisfies Readonly<Record<string, Setting>>;
+
+/** The settings that set up a channel, as far as they tell whether there is any. */
+interface ChannelSettings {
+  readonly enabled: boolean;
+  readonly endpoint: unknown;
+  readonly slack_webhook_url: unknown;
+  readonly smtp_url: unknown;
+  readonly email: unknown;
+}
+
+/** Whether alerts go anywhere at all: without it nothing of them needs to be loaded. */
+export function hasChannels(alerts: ChannelSettings): boolean {
+  const { enabled, endpoint, slack_webhook_url: slack, smtp_url: smtp, email } = alerts;
+  return enabled && (endpoint !== null || slack !== null || (smtp !== null && email !== null));
+}

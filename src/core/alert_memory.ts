@@ -135,7 +135,24 @@ export function withoutStrangers(memory: AlertMemory, names: readonly string[]):
   return { ...memory, outbox };
 }
 
-/** The oldest alert that a channel lacks, or `null`. */
-export function nextFor(memory: AlertMemory, channel: string): Alert | null {
-  return memory.outbox.find(({ channels }) => channels.includes(channel))?.alert ?? null;
+/** Takes an alert off the list of a channel that will never have it; it counts as dropped. */
+export function givenUp(memory: AlertMemory, id: string, channel: string): AlertMemory {
+  const without = withoutDelivered(memory, id, channel);
+  return { ...without, dropped: without.dropped + 1 };
+}
+
+/**
+ * The oldest alert that a channel lacks, or `null`.
+ *
+ * @param passedOver an alert that is passed over, by its `id`
+ */
+export function nextFor(
+  memory: AlertMemory,
+  channel: string,
+  passedOver: string | null = null,
+): Alert | null {
+  const next = memory.outbox.find(
+    ({ alert, channels }) => alert.id !== passedOver && channels.includes(channel),
+  );
+  return next?.alert ?? null;
 }

@@ -186,7 +186,7 @@ class Decision {
       ended_at: null,
       end_told: false,
     });
-    const details = { ...trouble.details, since };
+    const details = { ...trouble.details, since: trouble.details.since ?? since };
     this.alerts.push({ ...trouble, details, status: 'firing' });
   }
 

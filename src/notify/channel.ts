@@ -13,7 +13,8 @@ export interface Channel {
    *
    * @param signal ends the try; a channel gives up at once then
    * @throws HoldfastError STORE_UNREACHABLE: no answer; STORE_REFUSED: an answer that is no yes.
-   *   Neither tells a secret: of a URL the host alone.
+   *   Neither tells a secret: of a URL the host alone. Its detail `refuses_document` is true where
+   *   the other side does not want this very alert, whoever sends it and however often.
    */
   send(alert: Alert, signal: AbortSignal): Promise<void>;
 }

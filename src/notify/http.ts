@@ -26,6 +26,12 @@ export interface HttpRequest {
   readonly hints?: Readonly<Record<number, string>>;
 }
 
+/**
+ * The answers by which a receiver says that it does not want this very document, whoever sends it
+ * and however often (RFC 9110, 15.5): bad request, too large, unsupported type, unprocessable.
+ */
+const documentRefusals = [400, 413, 415, 422];
+
 /** Of an answer's body nothing is kept; what is longer, or slower, is cut off. */
 const bodyBytesMax = 64 * 1024;
 const bodyMsMax = 1000;
@@ -97,7 +103,10 @@ function refusal(request: HttpRequest, url: URL, response: IncomingMessage): Hol
       { hint: 'Set the URL that it redirects to.' },
     );
   }
-  return new HoldfastError('STORE_REFUSED', `${what} at ${url.host} answers ${status}`, { hint });
+  return new HoldfastError('STORE_REFUSED', `${what} at ${url.host} answers ${status}`, {
+    hint,
+    details: { refuses_document: documentRefusals.includes(status) },
+  });
 }
 
 /**

@@ -7,9 +7,13 @@ import { type AlertMemory, emptyMemory, parseAlertMemory } from '../../core/aler
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import { documentBytes } from '../../core/validate.ts';
 import { errorNumber, makeFolders, replaceFile } from '../../process/durable.ts';
+import { within } from '../../process/within.ts';
 
 /** A change of the memory is a matter of milliseconds; who waits longer waits for one that hangs. */
 const lockWaitMs = 3000;
+
+/** A file system that hangs must not keep an alert from going out. */
+const diskMsMax = 5000;
 
 /** Where the memory is, and what became of one that could not be read. */
 export interface MemoryFile {
@@ -17,9 +21,22 @@ export interface MemoryFile {
    * Changes the memory durably, while no other process does.
    *
    * @param change pure; it may be given a memory that another process has just changed
-   * @throws HoldfastError LOCKED, NO_SPACE, STORE_REFUSED
+   * @throws HoldfastError LOCKED, NO_SPACE, STORE_REFUSED, STORE_UNREACHABLE (a disk that hangs)
    */
   update(change: (memory: AlertMemory) => AlertMemory): Promise<AlertMemory>;
+}
+
+/**
+ * Waits for a disk, but not for ever.
+ *
+ * @throws HoldfastError STORE_UNREACHABLE; what the work throws
+ */
+export function inDiskTime<T>(work: Promise<T>): Promise<T> {
+  const late = () =>
+    new HoldfastError('STORE_UNREACHABLE', `the disk did not answer in ${diskMsMax / 1000} s`, {
+      hint: 'Look at the file system of BACKUP_DIR: df and ls hang, too, where a server is gone.',
+    });
+  return within(diskMsMax, work, late);
 }
 
 /** The folder of the alerts below the folder of what is local. */
@@ -102,7 +119,7 @@ export function openMemory(
     update(change) {
       const next = last.then(() => changeAlone(change));
       last = next.catch(() => undefined);
-      return next;
+      return inDiskTime(next);
     },
   };
 }

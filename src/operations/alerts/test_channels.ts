@@ -4,8 +4,8 @@ import { hasChannels } from '../../config/alert_settings.ts';
 import { type HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import { openChannels } from '../../notify/channels.ts';
 import type { Context } from '../context.ts';
+import { inTime } from './in_time.ts';
 import { alertOf } from './make_alert.ts';
-import { within } from './within.ts';
 
 /** How one channel took the test. */
 export interface ChannelTest {
@@ -39,7 +39,7 @@ export async function testChannels(context: Context): Promise<ChannelTest[]> {
   return Promise.all(
     channels.map(async (channel) => {
       const began = context.stopwatch();
-      const error = await within(alerts.timeout_seconds * 1000, signal, (limit) =>
+      const error = await inTime(alerts.timeout_seconds * 1000, signal, (limit) =>
         channel.send(alert, limit),
       ).then(
         () => null,
