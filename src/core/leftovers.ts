@@ -5,6 +5,7 @@
 
 import { parseCompactTime } from './label.ts';
 import { identifierBytesMax, isLeftoverNameOf, type LeftoverKind, leftoverKind } from './names.ts';
+import { shellQuote, shownIdentifier } from './quote.ts';
 
 const commentStart = 'holdfast: being restored as ';
 
@@ -81,6 +82,13 @@ export interface KnownLeftover {
   readonly kind: LeftoverKind;
   readonly target: string | null;
   readonly createdAt: Date;
+}
+
+/** What to type to drop a leftover. */
+export function dropLeftover({ name, target }: Pick<KnownLeftover, 'name' | 'target'>): string {
+  if (target === null) return `DROP DATABASE ${shownIdentifier(name)};`;
+  const operand = `${target.startsWith('-') ? '-- ' : ''}${shellQuote(target)}`;
+  return `scripts/restore_backup.ts --drop-old ${operand}`;
 }
 
 /** The leftovers of a kind that surely were made for a database, youngest first. */

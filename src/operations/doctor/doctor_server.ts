@@ -2,7 +2,8 @@
 
 import type { Client } from 'pg';
 import { clockSkewSeconds, type Finding } from '../../core/doctor.ts';
-import { quoteLiteral, shellQuote, shownIdentifier } from '../../core/quote.ts';
+import { dropLeftover } from '../../core/leftovers.ts';
+import { quoteLiteral } from '../../core/quote.ts';
 import { formatAge, formatBytes, formatDuration } from '../../core/units.ts';
 import type { ServerFacts } from '../../postgres/facts.ts';
 import { type Leftover, readLeftovers } from '../../postgres/leftovers.ts';
@@ -59,11 +60,7 @@ function leftoverFinding(context: Context, subject: string, leftover: Leftover):
   const what = kind === 'before' ? `${of} as it was before a restore` : `a restore of ${of}`;
   const message = `database ${JSON.stringify(name)} is ${what}${size}, age ${age}`;
   if (inUse) return finding(about, 'note', `${message}; it is in use now`);
-  const mend =
-    target === null
-      ? `DROP DATABASE ${shownIdentifier(name)};`
-      : 'scripts/restore_backup.ts --drop-old ' +
-        `${target.startsWith('-') ? '-- ' : ''}${shellQuote(target)}`;
+  const mend = dropLeftover(leftover);
   return kind === 'before'
     ? finding(about, 'note', message, mend)
     : finding(about, 'warning', `${message}, that did not come to its end`, mend);
