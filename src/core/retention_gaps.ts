@@ -126,10 +126,13 @@ export function gapsOfSilence<Base extends RetainedBase>(
   return (way, gap) =>
     views.some(({ ways, isOurs }) => {
       const before = ways.find(({ timeline }) => timeline === way.timeline);
-      const same = before?.gaps.find(
-        ({ timeline, first, last }) =>
-          timeline === gap.timeline && first <= gap.first && last >= gap.last,
+      // It may have been told on another way only, where nothing came behind it on this one yet.
+      const wasMissing = ways.some(({ gaps }) =>
+        gaps.some(
+          ({ timeline, first, last }) =>
+            timeline === gap.timeline && first <= gap.first && last >= gap.last,
+        ),
       );
-      return before !== undefined && same !== undefined && isOurs(before, same);
+      return before !== undefined && wasMissing && isOurs(before, gap);
     });
 }

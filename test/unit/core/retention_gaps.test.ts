@@ -2,13 +2,14 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { requireLsn, segmentName, segmentNumber } from '../../../src/core/lsn.ts';
 import { gapsOfRetention, gapsOfSilence } from '../../../src/core/retention_gaps.ts';
-import { isOnWay, type WalGap, walTree } from '../../../src/core/wal_ranges.ts';
+import { isOnWay, type TimelineWay, type WalGap, walTree } from '../../../src/core/wal_ranges.ts';
 import {
   carriedOut,
   goneOn,
   type HistoryShape,
   histories,
   live,
+  type PolicyShape,
   planOf,
   policies,
   removedLabels,
@@ -34,6 +35,13 @@ function isOfBase({ bases }: WalHistory, gap: WalGap): boolean {
   );
 }
 
+/** The segments that are missing. */
+function namesOf({ timeline, first, last }: WalGap): string[] {
+  return Array.from({ length: Number(last - first) + 1 }, (_, place) =>
+    segmentName(timeline, first + BigInt(place), segmentBytes),
+  );
+}
+
 describe('after a prune of any history', () => {
   it('what the prune has removed is told as such, and what is lost as lost', () => {
     let [made, lost] = [0, 0];
@@ -46,11 +54,7 @@ describe('after a prune of any history', () => {
       const since = planOf(left, policy).bases.filter(({ wal }) => wal === 'since');
       for (const way of walTree(left.listing).timelines) {
         for (const gap of way.gaps) {
-          const numbers = Array.from(
-            { length: Number(gap.last - gap.first) + 1 },
-            (_, place) => gap.first + BigInt(place),
-          );
-          const names = numbers.map((number) => segmentName(gap.timeline, number, segmentBytes));
+          const names = namesOf(gap);
           if (names.some((name) => present.has(name)) && !isOfBase(left, gap)) {
             made += 1;
             expect(isOurs(way, gap), `${names[0]} of timeline ${way.timeline}`).toBe(true);
@@ -125,6 +129,88 @@ describe('after a silence that was longer than the window', () => {
     const gaps = gapsOf(without(goneOn(shape, 2), gone)).filter(({ name }) => gone.has(name));
     expect(gaps.some(({ isOurs }) => !isOurs)).toBe(true);
     expect(gaps.filter((gap) => !gap.isOurs && !gap.wasOurs)).toEqual([]);
+  });
+
+  /** Any history with nothing lost, and then a silence that is longer than the window. */
+  const silent = fc.tuple(histories, policies, fc.integer({ min: 2, max: 5 }));
+  function fallSilent(shape: HistoryShape, { windowDays }: PolicyShape): HistoryShape {
+    const events = shape.events.flatMap((each) => {
+      if (each.kind === 'return') return [];
+      if (each.kind === 'wal') return [{ ...each, lost: false }];
+      return [each.kind === 'base' ? { ...each, torn: false } : each];
+    });
+    return { ...shape, events, idleHours: shape.idleHours + windowDays * 24 + 1 };
+  }
+
+  /** Whether recoveries from the youngest base backup lead to where the server was last. */
+  function isLedTo({ bases, listing }: WalHistory): boolean {
+    const ways = walTree(listing).timelines;
+    const last = ways.find(({ timeline }) => ways.every((way) => way.timeline <= timeline));
+    const youngest = bases.at(-1)?.manifest;
+    if (last === undefined || youngest == null) return false;
+    return isOnWay(last, youngest.stop_timeline, requireLsn(youngest.stop_lsn));
+  }
+
+  const saysOurs = (history: WalHistory, rules: PolicyShape) => {
+    const scene = sceneOf(history, rules);
+    const [isOurs, wasOurs] = [gapsOfRetention(scene), gapsOfSilence(scene, history.times)];
+    return (way: TimelineWay, gap: WalGap) => isOurs(way, gap) || wasOurs(way, gap);
+  };
+
+  function leftBy(shape: HistoryShape, rules: PolicyShape): Set<string> {
+    const removed = planOf(live(shape), rules);
+    return new Set([...removedNames(removed), ...removedLabels(removed)]);
+  }
+
+  it('of any history what a prune has removed is no loss, after a failover either', () => {
+    let seen = 0;
+    const property = fc.property(silent, ([any, rules, segments]) => {
+      const quiet = fallSilent(any, rules);
+      if (!isLedTo(live(quiet))) return;
+      const removed = leftBy(quiet, rules);
+      const later = without(goneOn(quiet, segments), removed);
+      const isOurs = saysOurs(later, rules);
+      for (const way of walTree(later.listing).timelines) {
+        for (const gap of way.gaps) {
+          const names = namesOf(gap);
+          if (!names.every((name) => removed.has(name)) || isOfBase(later, gap)) continue;
+          seen += 1;
+          expect(isOurs(way, gap), `${names[0]} on the way to ${way.timeline}`).toBe(true);
+        }
+      }
+    });
+    // Of a failover to the middle of a segment that a base backup ends in.
+    const wal = { kind: 'wal', hours: 1, lost: false } as const;
+    const base = { ...good, ...rest, segments: 1 };
+    const failover: HistoryShape = {
+      events: [base, wal, base, { kind: 'promote', back: 1, partial: false }],
+      lostHistory: 0,
+      idleHours: 0,
+    };
+    fc.assert(property, { ...runs, examples: [[[failover, policy, 2]]] });
+    expect(seen).toBeGreaterThan(100);
+  });
+
+  it('of any history what is lost since is lost', () => {
+    let seen = 0;
+    const property = fc.property(silent, fc.nat(5), ([any, rules, segments], pick) => {
+      const quiet = fallSilent(any, rules);
+      const old = new Set(live(quiet).listing.segments.map(({ name }) => name));
+      const all = without(goneOn(quiet, segments), leftBy(quiet, rules));
+      const fresh = all.listing.segments.filter(({ name }) => !old.has(name));
+      // Behind the last one nothing shows that it is missing.
+      const lost = fresh[pick % Math.max(1, fresh.length - 1)]?.name ?? '';
+      const later = without(all, new Set([lost]));
+      const isOurs = saysOurs(later, rules);
+      for (const way of walTree(later.listing).timelines) {
+        for (const gap of way.gaps.filter((each) => namesOf(each).includes(lost))) {
+          seen += 1;
+          expect(isOurs(way, gap), `${lost} on the way to ${way.timeline}`).toBe(false);
+        }
+      }
+    });
+    fc.assert(property, runs);
+    expect(seen).toBeGreaterThan(100);
   });
 
   it('what is lost since is lost', () => {
