@@ -50,6 +50,7 @@ function catchSignals(): AbortSignal {
       controller.abort(
         new HoldfastError('INTERRUPTED', `interrupted by ${name}`, {
           hint: 'What was under way has left nothing behind; start the command again.',
+          details: { signal: name },
         }),
       );
     });

@@ -26,6 +26,12 @@ export interface OpenedContext {
   readonly run: (work: () => Promise<CommandResult>) => Promise<CommandResult>;
 }
 
+/** Hears of what is open already, while the rest is being opened. */
+export interface OpeningListener {
+  log(log: Log): void;
+  context(context: Context): void;
+}
+
 function verbosityOf(flags: CommonFlags): Verbosity {
   if (flags.quiet) return 'quiet';
   return flags.verbose ? 'verbose' : 'normal';
@@ -146,14 +152,15 @@ async function standBackAsSet(
 /**
  * Opens the context of a command.
  *
- * @param onLog told of the log as soon as there is one, so that every error finds it
+ * @param onOpened told of the log as soon as there is one, so that every error finds it, and of the
+ *   context before its repository is opened, so that others hear where that fails
  * @throws HoldfastError CONFIG_…, WRONG_USER, BACKUP_NOT_FOUND (no repository), STORE_…
  */
 export async function openContext(
   command: Command,
   given: Flags,
   world: World,
-  onLog: (log: Log) => void,
+  onOpened: OpeningListener,
 ): Promise<OpenedContext> {
   const flags: CommonFlags & Flags = given;
   const stopwatchMs = () => performance.now();
@@ -162,7 +169,7 @@ export async function openContext(
     verbosity: verbosityOf(flags),
     clock: stopwatchMs,
   });
-  onLog(log);
+  onOpened.log(log);
   const read = await readConfig(command, flags, world);
   if (command.repository !== 'look') for (const warning of read.warnings) log.warn(warning);
   const environment = {
@@ -193,6 +200,7 @@ export async function openContext(
           : undefined,
     },
   };
+  onOpened.context(base);
   const repository = await openFor(command, config, clock(), log);
   if (repository === null || repository instanceof HoldfastError) {
     return { context: base, problem: repository, run: (work) => work() };

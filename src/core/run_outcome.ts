@@ -14,6 +14,18 @@ export type RunEvent =
   | 'wal_stream'
   | 'monitor';
 
+/**
+ * What went on beside the work: a copy in a store that may fail without failing the run, or the
+ * retention behind a backup.
+ */
+export interface RunAside {
+  readonly event: 'copy' | 'retention';
+  /** The store; the server and database whose retention it is. Equal for the same trouble. */
+  readonly subject: string;
+  /** `null`: it went well. */
+  readonly problem: string | null;
+}
+
 /** One database, one cluster, or the command as a whole. */
 export interface RunOutcome {
   readonly event: RunEvent;
@@ -26,4 +38,5 @@ export interface RunOutcome {
   readonly error: HoldfastError | null;
   /** What there is to tell of a success: label, bytes, seconds, digest, what was pruned. */
   readonly facts: Readonly<Record<string, string | number | boolean | null>>;
+  readonly asides?: readonly RunAside[];
 }
