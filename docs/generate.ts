@@ -1,6 +1,6 @@
 /**
  * Writes what is generated from the code: the samples and the tables of the settings, and the
- * published schemas of manifests and alerts. With `--check` it writes nothing and ends with status
+ * published schemas of manifests, alerts and reports. With `--check` it writes nothing and ends with status
  * 1 where a file differs.
  */
 
@@ -10,6 +10,7 @@ import { replaceGenerated, sampleEnv, sampleYaml, settingsTable } from '../src/c
 import { alertSchemaText } from '../src/core/alert.ts';
 import { baseManifestSchemaText } from '../src/core/base_manifest_codec.ts';
 import { manifestSchemaText } from '../src/core/manifest_codec.ts';
+import { monitorSchemaText } from '../src/core/monitor_report.ts';
 
 const projectDir = join(import.meta.dirname, '..');
 
@@ -28,6 +29,7 @@ const generators: Readonly<Record<string, (before: string) => string>> = {
   'docs/schemas/alert.schema.json': alertSchemaText,
   'docs/schemas/base_manifest.schema.json': baseManifestSchemaText,
   'docs/schemas/manifest.schema.json': manifestSchemaText,
+  'docs/schemas/monitor.schema.json': monitorSchemaText,
   'README.md': (before) => replaceGenerated(before, settingsTable('general')),
 };
 

@@ -6,17 +6,30 @@
 
 import type { HealthCheck } from './health.ts';
 
-/** What tells one series of a metric from another. */
-export type MetricLabel = 'cluster' | 'database' | 'subject' | 'check' | 'job';
+/**
+ * What tells one series of a metric from another. `job` and `instance` are Prometheus' own: ours
+ * would be renamed to `exported_job` there.
+ */
+export type MetricLabel =
+  | 'cluster'
+  | 'database'
+  | 'subject'
+  | 'check'
+  | 'scheduled_job'
+  | 'version';
 
-/** A metric made of one number of the findings of one check. */
-export interface HealthMetric {
+/** A metric as it is told. */
+interface Metric {
   readonly name: string;
   readonly help: string;
+}
+
+/** A metric made of one number of the findings of one check. */
+export interface HealthMetric extends Metric {
   readonly check: HealthCheck;
   /** The name of the number in `values`. */
   readonly value: string;
-  readonly labels: readonly MetricLabel[];
+  readonly labels: readonly ('cluster' | 'database' | 'subject')[];
 }
 
 const ofDatabase = ['cluster', 'database'] as const;
@@ -131,3 +144,37 @@ export const healthMetrics = [
     labels: ofSubject,
   },
 ] as const satisfies readonly HealthMetric[];
+
+/** The metrics that are made of a run as a whole, and of the jobs of the schedule. */
+export const runMetrics = {
+  checkStatus: {
+    name: 'holdfast_check_status',
+    help: 'How a check came out: 0 ok, 1 warning, 2 critical, 3 unknown',
+  },
+  monitorStatus: {
+    name: 'holdfast_monitor_status',
+    help: 'How all checks together came out: 0 ok, 1 warning, 2 critical, 3 unknown',
+  },
+  lastRun: {
+    name: 'holdfast_monitor_last_run_timestamp_seconds',
+    help: 'When the checks were made last',
+  },
+  duration: { name: 'holdfast_monitor_duration_seconds', help: 'How long the checks took' },
+  build: { name: 'holdfast_build_info', help: 'The version of Holdfast, as a label' },
+  jobSuccess: {
+    name: 'holdfast_job_last_success_timestamp_seconds',
+    help: 'When a run of a job of the schedule last ended with 0',
+  },
+  jobStatus: {
+    name: 'holdfast_job_last_exit_status',
+    help: 'What the last run of a job that has ended ended with',
+  },
+  jobDuration: {
+    name: 'holdfast_job_last_duration_seconds',
+    help: 'How long the last run of a job took that has ended',
+  },
+  jobDied: {
+    name: 'holdfast_job_died',
+    help: 'Whether the last run of a job began and never ended',
+  },
+} as const satisfies Readonly<Record<string, Metric>>;

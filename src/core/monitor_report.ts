@@ -58,6 +58,17 @@ const RecoverablePoint = Type.Object(
   closed,
 );
 
+/** What became of the alerts of a run that sends them. */
+const Alerts = Type.Object(
+  {
+    made: Type.Integer({ minimum: 0 }),
+    delivered: Type.Integer({ minimum: 0 }),
+    waiting: Type.Integer({ minimum: 0 }),
+    failures: Type.Array(Type.Object({ channel: Text, code: Text, message: Text }, closed)),
+  },
+  closed,
+);
+
 /** The schema of a report, as docs/schemas/monitor.schema.json publishes it. */
 const monitorSchema = Type.Object(
   {
@@ -72,6 +83,8 @@ const monitorSchema = Type.Object(
     headline: Type.Array(RecoverablePoint),
     /** The worst last. */
     findings: Type.Array(Finding),
+    /** Only of a run that sends alerts. */
+    alerts: Type.Optional(Alerts),
   },
   closed,
 );
@@ -136,10 +149,10 @@ export function headlineOf(
   const of = (check: string) =>
     findings.filter((each) => each.check === check).map((each) => pointOf(each, checkedAt));
   const byWal = of(walCheck);
-  const clusters = byWal.filter(({ database }) => database === null);
+  const clusters = byWal.filter(({ cluster, database }) => cluster !== null && database === null);
   const databases = of(fullCheck).filter(({ database }) => database !== null);
   const newest = databases.map((point) => {
-    const wal = clusters.find(({ cluster }) => cluster !== null && cluster === point.cluster);
+    const wal = clusters.find(({ cluster }) => cluster === point.cluster);
     if (wal === undefined || wal.age_seconds === null) return point;
     const isYounger = point.age_seconds === null || wal.age_seconds < point.age_seconds;
     return isYounger ? { ...point, age_seconds: wal.age_seconds, at: wal.at } : point;

@@ -9,6 +9,7 @@ import type { Command } from '../../src/cli/command.ts';
 import { doctor } from '../../src/cli/doctor_command.ts';
 import { executeCommand } from '../../src/cli/execute.ts';
 import { listBackups } from '../../src/cli/list_backups_command.ts';
+import { monitorBackups } from '../../src/cli/monitor_backups_command.ts';
 import { pruneBackups } from '../../src/cli/prune_backups_command.ts';
 import { restoreBackup } from '../../src/cli/restore_backup_command.ts';
 import { restorePitrCommand } from '../../src/cli/restore_pitr_command.ts';
@@ -24,6 +25,7 @@ const commands = {
   backup_incremental: backupIncremental,
   doctor,
   list_backups: listBackups,
+  monitor_backups: monitorBackups,
   prune_backups: pruneBackups,
   restore_backup: restoreBackup,
   restore_pitr: restorePitrCommand,

@@ -38,7 +38,9 @@ function detailsOf(context: Context, { event, details }: AlertDraft): Alert['det
   });
   const { settings, projectDir } = context.config;
   const runbook = settings.alerts.runbook_url ?? join(projectDir, runbookFile);
-  return { ...Object.fromEntries(bounded), [runbookDetail]: `${runbook}#${event}` };
+  // A check has its entry under its own name: no heading has an anchor with a dot in it.
+  const entry = event.replace(/^check\./, '');
+  return { ...Object.fromEntries(bounded), [runbookDetail]: `${runbook}#${entry}` };
 }
 
 /**

@@ -54,7 +54,7 @@ function repositoryProblem(context: Context, problem: HoldfastError): HealthFind
     cluster: null,
     database: null,
     level: 'critical',
-    message: `the repository cannot be opened: ${problem.message}`,
+    message: 'the repository cannot be opened',
     expected: 'a repository that can be read',
     found: problem.message,
     since: null,

@@ -1,0 +1,127 @@
+/** From what the monitor has found to what is alerted, and to what has ended. Pure. */
+
+import type { Priority } from './alert.ts';
+import type { HealthCheck, HealthFinding, HealthLevel } from './health.ts';
+import type { MonitorReport } from './monitor_report.ts';
+import { printable } from './printable.ts';
+import type { AlertChange, Trouble } from './trouble.ts';
+
+/** Below it lie the troubles that checks have found. */
+const checkSpace = 'check/';
+/** Below it: what could not be asked. It hides no trouble, and ends none. */
+const unknownSpace = 'unknown/';
+
+/** What does not cost a recovery today gets nobody out of bed. */
+const neverCritical: ReadonlySet<HealthCheck> = new Set([
+  'size',
+  'count',
+  'drill',
+  'leftovers',
+  'schedule',
+  'log_errors',
+  'alerts',
+]);
+
+/** How urgent a finding is. */
+function priorityOf({ check, level }: HealthFinding): Priority {
+  if (level !== 'critical') return 'medium';
+  return neverCritical.has(check) ? 'high' : 'critical';
+}
+
+function keyOf(space: string, { check, subject }: HealthFinding): string {
+  return `${space}${check}/${subject}`;
+}
+
+/** One finding as it is alerted: what was expected, what is, since when, what to do. */
+function troubleOf(space: string, finding: HealthFinding): Trouble {
+  const { check, subject, cluster, database, level, message } = finding;
+  const { expected, found, since, mend, values } = finding;
+  const lines = [
+    message,
+    `expected: ${expected}`,
+    `found: ${found}`,
+    ...(since === null ? [] : [`since: ${since}`]),
+    ...(mend === null ? [] : [`what to do: ${mend}`]),
+  ];
+  return {
+    event: `check.${check}`,
+    key: keyOf(space, finding),
+    priority: priorityOf(finding),
+    title: [check, ...(subject === '' ? [] : [printable(subject)]), message].join(': '),
+    message: lines.join('\n'),
+    cluster,
+    database,
+    details: { check, subject, level, expected, found, since, mend, ...values },
+  };
+}
+
+/**
+ * What a run of the monitor tells whoever listens. What is warned of or critical is a trouble, and
+ * has ended when its check says so or has nothing to say of it any more. What could not be asked is
+ * a trouble of another name: it ends no other, and neither does a check that was not made.
+ *
+ * @param unasked checks that were not made at all
+ */
+export function alertChangeOf(report: MonitorReport, unasked: readonly HealthCheck[]): AlertChange {
+  const at = (...levels: readonly HealthLevel[]) =>
+    report.findings.filter(({ level }) => levels.includes(level));
+  const blind = at('unknown');
+  const silent = new Set([...unasked, ...blind.map(({ check }) => check)]);
+  return {
+    firing: [
+      ...at('warning', 'critical').map((finding) => troubleOf(checkSpace, finding)),
+      ...blind.map((finding) => troubleOf(unknownSpace, finding)),
+    ],
+    ended: at('ok').map((finding) => keyOf(checkSpace, finding)),
+    endedUnder: [checkSpace, unknownSpace],
+    unknown: [
+      ...[...silent].map((check) => `${checkSpace}${check}/`),
+      ...unasked.map((check) => `${unknownSpace}${check}/`),
+    ],
+  };
+}
+
+/** A run of a job, as far as its record tells. */
+export interface JobRun {
+  readonly startedAt: string;
+  readonly finishedAt: string | null;
+  readonly exitStatus: number | null;
+  /** Its process is gone, and it never ended. */
+  readonly isDead: boolean;
+}
+
+/** A run that ended so long ago is not the one that somebody else has just seen fail. */
+const justNowMs = 10 * 60_000;
+
+/**
+ * What there is to tell of a job that somebody else (systemd) has seen fail. A run that ended by
+ * itself has told its failure itself; one that was killed could not, nor one that never began.
+ *
+ * @param run the last run of the job; `null`: none is known
+ */
+export function failedJobChange(job: string, run: JobRun | null, now: Date): AlertChange {
+  const endedMs = Date.parse(run?.finishedAt ?? '');
+  const isJustNow = now.getTime() - endedMs <= justNowMs;
+  if (run !== null && run.exitStatus !== null && run.exitStatus !== 0 && isJustNow) return {};
+  const isDead = run?.isDead === true;
+  const title = isDead
+    ? `the job ${job} began at ${run.startedAt} and was killed`
+    : `the job ${job} failed before it could say why`;
+  const mend =
+    `journalctl --unit holdfast-${job} has its last words, journalctl --dmesg a lack of memory. ` +
+    'The next run removes what it has left.';
+  return {
+    news: [
+      {
+        event: 'runs',
+        key: `failed_job/${job}`,
+        priority: 'high',
+        title,
+        message: `${title}\nwhat to do: ${mend}`,
+        cluster: null,
+        database: null,
+        details: { job, started_at: run?.startedAt ?? null, exit_status: run?.exitStatus ?? null },
+      },
+    ],
+  };
+}
