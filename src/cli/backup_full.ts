@@ -3,15 +3,17 @@
 import { mapBounded } from '../catalog/map_bounded.ts';
 import { exitStatus, HoldfastError, toHoldfastError } from '../core/errors.ts';
 import type { Tier } from '../core/label.ts';
+import { totalBytes } from '../core/manifest_sizes.ts';
 import { worstStatus } from '../core/worst_status.ts';
-import { chooseTargets, targetNames } from '../operations/backup_targets.ts';
+import { chooseTargets, serverOf, targetNames } from '../operations/backup_targets.ts';
 import { missingCopyError } from '../operations/begin_copies.ts';
 import { type RepositoryContext, shareContext, withoutUploads } from '../operations/context.ts';
-import { backupFull } from '../operations/full/backup_full.ts';
+import { type BackupResult, backupFull } from '../operations/full/backup_full.ts';
 import { checkReadiness } from '../operations/full/backup_readiness.ts';
 import { finishFullCopies } from '../operations/full/finish_full_copies.ts';
 import { recordFailure, recordSuccess } from '../operations/record_status.ts';
 import { applyRetention } from '../operations/retention/apply_retention.ts';
+import { type HookFacts, type Hooks, hooksAround } from '../operations/run_hook.ts';
 import type { ResolvedTarget } from '../postgres/connection.ts';
 import {
   backedUp,
@@ -43,23 +45,57 @@ async function backUpOne(
   wish: Wish,
 ): Promise<Outcome> {
   const startedAt = context.clock();
-  context.log.step(`backing up ${target.database}`);
+  const { database } = target;
+  const subject = { event: 'backup', database, cluster: null, server: serverOf(target) } as const;
+  const hooks = hooksAround(context, subject);
+  context.log.step(`backing up ${database}`);
   try {
+    await hooks.before();
     const result = await backupFull(context, { target, ...wish });
     tellBackup(context.log, result);
-    const missing = missingCopyError(result.manifest.label, result.copies);
-    if (missing !== null) context.log.error(missing);
-    await recordSuccess(context, target, result, missing);
+    const failure = await failureBehind(context, target, result, hooks);
     const finished = await finishFullCopies(context, target, result);
     // Nothing goes after a run that has failed.
-    const applies = wish.retention && missing === null;
+    const applies = wish.retention && failure === null;
     const retention = applies ? await applyRetention(context, result.manifest) : null;
-    return backedUp(target, result, { missing, finished, retention });
+    if (failure !== null) await hooks.failed(failure, hookFacts(result));
+    const told = { ...result, warnings: [...result.warnings, ...hooks.warnings] };
+    return backedUp(target, told, { failure, finished, retention });
   } catch (thrown) {
-    const error = failureOf(context, thrown, `backup of ${JSON.stringify(target.database)}`);
+    const error = failureOf(context, thrown, `backup of ${JSON.stringify(database)}`);
     await recordFailure(context, target, startedAt, error);
+    await hooks.failed(error);
     return notBackedUp(target, error);
   }
+}
+
+/** What hooks are told of a backup that is committed. */
+function hookFacts({ manifest, folder }: BackupResult): HookFacts {
+  const { cluster, label, tier, database_bytes, duration_seconds } = manifest;
+  const bytes_stored = totalBytes(manifest, 'stored');
+  const facts = { tier, folder, bytes_stored, database_bytes, duration_seconds };
+  return { cluster, label, facts };
+}
+
+/**
+ * Records a backup that is committed.
+ *
+ * @returns the error that its run ends with all the same: a store lacks it, or the hook has failed
+ */
+async function failureBehind(
+  context: RepositoryContext,
+  target: ResolvedTarget,
+  result: BackupResult,
+  hooks: Hooks,
+): Promise<HoldfastError | null> {
+  const missing = missingCopyError(result.manifest.label, result.copies);
+  await recordSuccess(context, target, result, missing);
+  const failed = missing === null ? await hooks.after(hookFacts(result)) : null;
+  // Again: before, it was not known, and a hook may run for long.
+  if (failed !== null) await recordSuccess(context, target, result, failed);
+  const failure = missing ?? failed;
+  if (failure !== null && !context.signal.aborted) context.log.error(failure);
+  return failure;
 }
 
 async function testOne(context: RepositoryContext, target: ResolvedTarget): Promise<Outcome> {
@@ -123,8 +159,9 @@ export async function backupFullCommand(invocation: Invocation): Promise<Command
   if (several) tellSummary(log, names, outcomes, isTest);
   const status = worstStatus(outcomes.map((outcome) => outcome.status));
   const json = { exit_status: status, databases: outcomes.map((outcome) => outcome.json) };
-  if (status !== exitStatus.interrupted) return { status, json };
+  const runs = outcomes.flatMap(({ run }) => run ?? []);
+  if (status !== exitStatus.interrupted) return { status, json, outcomes: runs };
   const interruption = toHoldfastError(signal.reason);
   log.error(interruption);
-  return { status, json: { ...errorDocument(interruption), ...json } };
+  return { status, json: { ...errorDocument(interruption), ...json }, outcomes: runs };
 }

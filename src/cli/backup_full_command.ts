@@ -63,6 +63,7 @@ export const backupFull: Command = {
     ['postgresql://backup@db.example.com/app', 'Back up a database of another server'],
   ],
   repository: 'create',
+  event: 'backup',
   run: async (invocation) => {
     const { backupFullCommand } = await import('./backup_full.ts');
     return backupFullCommand(invocation);

@@ -4,14 +4,68 @@ import { listBaseBackups } from '../catalog/base_catalog.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { openGaps } from '../core/open_gaps.ts';
 import { printable } from '../core/printable.ts';
+import type { RunAside, RunOutcome } from '../core/run_outcome.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
 import { worstStatus } from '../core/worst_status.ts';
-import { type IncrementalRequest, moveForward } from '../operations/base/backup_incremental.ts';
+import {
+  type IncrementalRequest,
+  type IncrementalResult,
+  moveForward,
+} from '../operations/base/backup_incremental.ts';
 import { finishBaseCopies } from '../operations/base/finish_base_copies.ts';
-import { applyClusterRetention } from '../operations/retention/apply_retention.ts';
+import {
+  type AppliedClusterRetention,
+  applyClusterRetention,
+} from '../operations/retention/apply_retention.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { errorDocument } from './error_document.ts';
 import { needRepository } from './open_context.ts';
+
+/** What came of the archive and of older backups. */
+interface Afterwards {
+  readonly missing: HoldfastError | null;
+  /** How many gaps lie behind the last base backup. */
+  readonly open: number;
+  readonly retention: AppliedClusterRetention | null;
+}
+
+function gapsError({ cluster }: IncrementalResult, open: number): HoldfastError | null {
+  if (open === 0) return null;
+  const text = `${formatCount(open, 'gap')} in the WAL of ${printable(cluster)}: no recovery goes across`;
+  return new HoldfastError('DAMAGED', text, {
+    hint: 'scripts/backup_incremental.ts --base now begins anew behind it.',
+  });
+}
+
+/** What alerts are told. */
+function outcomeOf(result: IncrementalResult, after: Afterwards): RunOutcome {
+  const { cluster, base, segment, newest_recoverable_at } = result;
+  const { missing, open, retention } = after;
+  const copies = result.stores.filter(({ required, problem }) => !required || problem === null);
+  const asides = copies.map(({ store, problem }): RunAside => {
+    return { event: 'copy', subject: `${store} (WAL)`, problem: problem?.message ?? null };
+  });
+  const warnings = retention?.warnings ?? [];
+  const problem = warnings.length === 0 ? null : warnings.join('; ');
+  const kept: RunAside[] =
+    retention === null ? [] : [{ event: 'retention', subject: cluster, problem }];
+  return {
+    event: 'incremental',
+    cluster,
+    database: null,
+    server: null,
+    error: gapsError(result, open) ?? missing,
+    facts: {
+      segment,
+      newest_recoverable_at,
+      base_backup: base?.label ?? null,
+      bytes_stored: base?.bytes ?? null,
+      removed_backups: retention?.removed.length ?? null,
+      freed_bytes: retention?.freed_bytes ?? null,
+    },
+    asides: [...asides, ...kept],
+  };
+}
 
 /** Runs the command. Status 4 when WAL is missing behind the last base backup. */
 export async function incrementalCommand(invocation: Invocation): Promise<CommandResult> {
@@ -75,5 +129,6 @@ export async function incrementalCommand(invocation: Invocation): Promise<Comman
       open_gaps: open,
       retention,
     },
+    outcomes: [outcomeOf(result, { missing, open: open.length, retention })],
   };
 }

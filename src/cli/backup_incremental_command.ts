@@ -26,6 +26,7 @@ export const backupIncremental: Command = {
     ['--base now', 'Take a base backup now, whatever is due'],
   ],
   repository: 'create',
+  event: 'incremental',
   run: async (invocation) => {
     const { incrementalCommand } = await import('./backup_incremental.ts');
     return incrementalCommand(invocation);

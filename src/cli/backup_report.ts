@@ -4,6 +4,7 @@ import type { StoredCopy } from '../catalog/copies_writer.ts';
 import { type ExitStatus, exitStatus, type HoldfastError } from '../core/errors.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
 import { printable } from '../core/printable.ts';
+import type { RunAside, RunOutcome } from '../core/run_outcome.ts';
 import { formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import { serverOf } from '../operations/backup_targets.ts';
 import type { FinishedCopies } from '../operations/finish_copies.ts';
@@ -23,6 +24,8 @@ export interface Outcome {
   readonly json: object;
   /** What became of it, for the table: label or error, stored size, duration. */
   readonly cells: readonly [string, string, string];
+  /** The same for alerts; `null` where nothing was done. */
+  readonly run: RunOutcome | null;
 }
 
 function countOf(result: BackupResult): { tables: number | null; rows: number | null } {
@@ -33,28 +36,68 @@ function countOf(result: BackupResult): { tables: number | null; rows: number | 
 
 /** What came after a backup was committed. */
 interface Afterwards {
-  /** The error of a run whose backup a store lacks that it needs. */
-  readonly missing: HoldfastError | null;
+  /** The error of a run whose backup a store lacks that it needs, or whose hook has failed. */
+  readonly failure: HoldfastError | null;
   /** What was done for stores that lacked older backups. */
   readonly finished: FinishedCopies;
   /** `null`: none was applied. */
   readonly retention: AppliedRetention | null;
 }
 
+/** A store that the run needs and that lacks the backup is an error of its own, told as that. */
+function asidesOf(target: ResolvedTarget, result: BackupResult, after: Afterwards): RunAside[] {
+  const copies = result.copies.filter(({ isRequired, error }) => !isRequired || error === null);
+  const asides = copies.map(({ store, error }): RunAside => {
+    return { event: 'copy', subject: store, problem: error?.message ?? null };
+  });
+  if (after.retention === null) return asides;
+  const { warnings } = after.retention;
+  const subject = `${serverOf(target)}/${target.database}`;
+  const problem = warnings.length === 0 ? null : warnings.join('; ');
+  return [...asides, { event: 'retention', subject, problem }];
+}
+
+/** What alerts are told of a backup that is committed. */
+function runOf(target: ResolvedTarget, result: BackupResult, after: Afterwards): RunOutcome {
+  const { label, cluster, database, tier, duration_seconds, database_bytes, files } =
+    result.manifest;
+  const dump = files.find(({ role }) => role === 'dump');
+  return {
+    event: 'backup',
+    cluster,
+    database,
+    server: serverOf(target),
+    error: after.failure,
+    facts: {
+      label,
+      tier,
+      bytes_stored: totalBytes(result.manifest, 'stored'),
+      database_bytes,
+      duration_seconds,
+      dump_sha256: dump?.stored.sha256 ?? null,
+      stores: result.copies
+        .filter(({ error }) => error === null)
+        .map(({ store }) => store)
+        .join(', '),
+      warnings: result.warnings.length,
+      removed_backups: after.retention?.removed.length ?? null,
+      freed_bytes: after.retention?.freed_bytes ?? null,
+    },
+    asides: asidesOf(target, result, after),
+  };
+}
+
 /** The outcome of a backup that is committed, in one store at least. */
-export function backedUp(
-  target: ResolvedTarget,
-  result: BackupResult,
-  { missing, finished, retention }: Afterwards,
-): Outcome {
+export function backedUp(target: ResolvedTarget, result: BackupResult, after: Afterwards): Outcome {
+  const { failure, finished, retention } = after;
   const { manifest, folder, warnings } = result;
   const { label, cluster, database, tier, started_at, finished_at } = manifest;
   const stored = totalBytes(manifest, 'stored');
   const json = {
-    status: missing === null ? 'ok' : 'failed',
+    status: failure === null ? 'ok' : 'failed',
     database,
     server: serverOf(target),
-    ...(missing === null ? {} : errorDocument(missing)),
+    ...(failure === null ? {} : errorDocument(failure)),
     cluster,
     label,
     tier,
@@ -73,16 +116,23 @@ export function backedUp(
     retention,
   };
   const duration = formatDuration(manifest.duration_seconds);
-  const outcome = missing === null ? label : `${label}, ${missing.code} (${missing.status})`;
-  const status = missing === null ? exitStatus.done : missing.status;
-  return { status, json, cells: [outcome, formatBytes(stored), duration] };
+  const outcome = failure === null ? label : `${label}, ${failure.code} (${failure.status})`;
+  const status = failure === null ? exitStatus.done : failure.status;
+  const cells = [outcome, formatBytes(stored), duration] as const;
+  return { status, json, cells, run: runOf(target, result, after) };
 }
 
 /** The outcome of a database that failed, or that an interrupted run did not come to. */
 export function notBackedUp(target: ResolvedTarget, error: HoldfastError): Outcome {
   const { database } = target;
-  const json = { status: 'failed', database, server: serverOf(target), ...errorDocument(error) };
-  return { status: error.status, json, cells: [`${error.code} (${error.status})`, '', ''] };
+  const server = serverOf(target);
+  const json = { status: 'failed', database, server, ...errorDocument(error) };
+  return {
+    status: error.status,
+    json,
+    cells: [`${error.code} (${error.status})`, '', ''],
+    run: { event: 'backup', cluster: null, database, server, error, facts: {} },
+  };
 }
 
 /** The outcome of a database of which `--test` says that a backup can be taken. */
@@ -92,6 +142,7 @@ export function testedWell(test: BackupReadiness): Outcome {
     status: exitStatus.done,
     json: { status: 'ok', ...test },
     cells: ['can be backed up', size, ''],
+    run: null,
   };
 }
 

@@ -1,6 +1,7 @@
 /** The command scripts/prune_backups.ts: the plan, the question, and what became of it. */
 
 import { exitStatus, HoldfastError } from '../core/errors.ts';
+import type { RunOutcome } from '../core/run_outcome.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
 import { worstStatus } from '../core/worst_status.ts';
 import type { RepositoryContext } from '../operations/context.ts';
@@ -162,6 +163,19 @@ async function carryOut(
   return results;
 }
 
+/** What alerts are told: the first of what is in the way, and how much else is. */
+function outcomeOf({ database, cluster }: Wish, errors: readonly HoldfastError[]): RunOutcome {
+  const [error = null] = errors;
+  return {
+    event: 'prune',
+    cluster: cluster ?? null,
+    database: database ?? null,
+    server: null,
+    error,
+    facts: { problems: errors.length },
+  };
+}
+
 /**
  * Runs the command. Status 3 when a guard has held a database back, 7 when a store that the runs
  * need does not answer: the others are pruned all the same.
@@ -191,5 +205,5 @@ export async function pruneCommand(invocation: Invocation): Promise<CommandResul
   const [first] = errors;
   const failure = first === undefined ? {} : errorDocument(first);
   const json = { exit_status: status, ...failure, ...document, ...resultDocument(results) };
-  return { status, json };
+  return { status, json, outcomes: [outcomeOf(wish, errors)] };
 }

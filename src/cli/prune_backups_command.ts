@@ -33,6 +33,7 @@ export const pruneBackups: Command = {
     ['mastertrade', 'Apply it to one database, after asking'],
   ],
   repository: 'need',
+  event: 'prune',
   run: async (invocation) => {
     const { pruneCommand } = await import('./prune_backups.ts');
     return pruneCommand(invocation);

@@ -74,6 +74,7 @@ export const restoreBackup: Command = {
     ['--drop-old mastertrade', 'Drop the databases that restores have replaced'],
   ],
   repository: 'optional',
+  event: 'restore',
   run: async (invocation) => {
     const { restoreCommand } = await import('./restore_backup.ts');
     return restoreCommand(invocation);

@@ -118,6 +118,7 @@ export const restorePitrCommand: Command = {
     ['--pgdata /srv/restored --dry-run', 'What a restore to the newest point would take'],
   ],
   repository: 'need',
+  event: 'recovery',
   run: async (invocation) => {
     const { restorePitrRun } = await import('./restore_pitr.ts');
     return restorePitrRun(invocation);

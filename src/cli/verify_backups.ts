@@ -7,7 +7,8 @@ import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { parseBaseLabel } from '../core/label.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
 import { printable } from '../core/printable.ts';
-import { formatBytes, formatDuration } from '../core/units.ts';
+import type { RunOutcome } from '../core/run_outcome.ts';
+import { formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import type { BaseVerifyResult } from '../operations/base/base_verify.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import { type VerifyResult, verifyBackup } from '../operations/full/verify.ts';
@@ -207,6 +208,25 @@ async function chooseCopies(
   return found.length > 0 ? found : [await firstWith(context, stores, choose)];
 }
 
+/** So many damaged backups are named in an alert. */
+const namedMax = 10;
+
+/** What alerts are told: one trouble, however many backups are damaged. */
+function outcomeOf(results: readonly CopyResult[]): RunOutcome {
+  const damaged = results.filter(({ result }) => !result.ok);
+  const labels = damaged.map(({ store, result }) => `${result.entry.label} in ${store.spec.name}`);
+  const named = labels.slice(0, namedMax).join(', ') + (labels.length > namedMax ? ', …' : '');
+  const text = `${damaged.length} of ${formatCount(results.length, 'backup')} damaged: ${named}`;
+  const error =
+    damaged.length === 0
+      ? null
+      : new HoldfastError('DAMAGED', text, {
+          hint: 'scripts/verify_backups.ts LABEL tells which files; copies in other stores may be good.',
+        });
+  const facts = { verified: results.length, damaged: damaged.length };
+  return { event: 'verify', cluster: null, database: null, server: null, error, facts };
+}
+
 /** Runs the command. Status 4 when any backup is damaged. */
 export async function verifyCommand(invocation: Invocation): Promise<CommandResult> {
   const context = needRepository(invocation.context);
@@ -233,5 +253,6 @@ export async function verifyCommand(invocation: Invocation): Promise<CommandResu
     context.log.step(`${results.length - damaged} of ${results.length} ${what} are good`);
   }
   const status = damaged > 0 ? exitStatus.verification : exitStatus.done;
-  return { status, json: { exit_status: status, backups: results.map(describe) } };
+  const json = { exit_status: status, backups: results.map(describe) };
+  return { status, json, outcomes: [outcomeOf(results)] };
 }

@@ -49,6 +49,7 @@ export const verifyBackups: Command = {
     ['--wal', 'Verify that all archived WAL can be replayed'],
   ],
   repository: 'need',
+  event: 'verify',
   run: async (invocation) => {
     const { verifyCommand } = await import('./verify_backups.ts');
     return verifyCommand(invocation);

@@ -3,6 +3,7 @@
 import { walClusters } from '../catalog/wal_archive.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
+import type { RunOutcome } from '../core/run_outcome.ts';
 import { formatBytes, formatCount, formatDuration } from '../core/units.ts';
 import { verifyWal, type WalVerifyResult } from '../operations/archiving/wal_verify.ts';
 import type { RepositoryContext } from '../operations/context.ts';
@@ -32,6 +33,18 @@ function describe(result: WalVerifyResult): object {
   const { cluster, ok, findings, segments, bytes, seconds, foreign, sealed } = result;
   const told = { cluster, ok, findings, segments, bytes, duration_seconds: seconds };
   return { ...told, sealed_segments: sealed, foreign };
+}
+
+/** What alerts are told of one archive. */
+function outcomeOf({ cluster, ok, findings, segments }: WalVerifyResult): RunOutcome {
+  const text = `the WAL archive of ${printable(cluster)} is damaged or has gaps`;
+  const error = ok
+    ? null
+    : new HoldfastError('DAMAGED', text, {
+        hint: 'scripts/verify_backups.ts --wal tells every file.',
+      });
+  const facts = { segments, findings: findings.length };
+  return { event: 'verify', cluster, database: null, server: null, error, facts };
 }
 
 /**
@@ -65,5 +78,6 @@ export async function verifyWalCommand(
   for (const result of results) tell(context, result);
   if (results.length === 0) context.log.step('no WAL archive');
   const status = results.every(({ ok }) => ok) ? exitStatus.done : exitStatus.verification;
-  return { status, json: { exit_status: status, archives: results.map(describe) } };
+  const json = { exit_status: status, archives: results.map(describe) };
+  return { status, json, outcomes: results.map(outcomeOf) };
 }

@@ -28,6 +28,7 @@ export const walShip: Command = {
     ['--once', 'From cron, in place of a resident one'],
   ],
   repository: 'need',
+  event: 'wal_ship',
   run: async (invocation) => {
     const { walShipCommand } = await import('./wal_ship.ts');
     return walShipCommand(invocation);

@@ -42,6 +42,7 @@ export const walStream: Command = {
     ['--take-over --yes', 'After a failover, with PGHOST of the new server'],
   ],
   repository: 'create',
+  event: 'wal_stream',
   run: async (invocation) => {
     const { walStreamCommand } = await import('./wal_stream.ts');
     return walStreamCommand(invocation);
