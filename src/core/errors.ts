@@ -77,6 +77,10 @@ export const errorTable = {
     status: exitStatus.failed,
     summary: 'the server does not archive its WAL, or cannot',
   },
+  HOOK_FAILED: {
+    status: exitStatus.failed,
+    summary: 'a hook of the settings failed, hung, or could not be run',
+  },
   PROGRAM_MISSING: {
     status: exitStatus.failed,
     summary: 'a program that is needed (zstd, gzip, …) is not installed',
