@@ -8,10 +8,14 @@ import { parseTarget, parseTargetTimeline } from '../core/recovery_target.ts';
 import { formatCount } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import type { PitrQuestion } from '../operations/recovery/pitr_check.ts';
-import { preparePitr } from '../operations/recovery/pitr_prepare.ts';
+import type { PitrPlan } from '../operations/recovery/pitr_plan.ts';
 import type { PitrRequest, PitrResult, PreparedPitr } from '../operations/recovery/pitr_request.ts';
 import { recoveryRates } from '../operations/recovery/recovery_rates.ts';
-import { planFromStores, restoreFromStores } from '../operations/recovery/restore_from_stores.ts';
+import {
+  planFromStores,
+  restoreFromStores,
+  type StoreView,
+} from '../operations/recovery/restore_from_stores.ts';
 import { withoutSigners } from '../operations/require_signature.ts';
 import { chooseStores, tellStore } from '../operations/store_choice.ts';
 import type { TargetAction } from '../postgres/recovery_settings.ts';
@@ -181,17 +185,18 @@ export async function restorePitrRun(invocation: Invocation): Promise<CommandRes
   const stores = chooseStores(context.repository, readStoreChoice(flags));
   const rates = await recoveryRates.read(context);
   const status = exitStatus.done;
-  if (flags['dry-run'] === true) {
-    const { plan, view, store } = await planFromStores(context, stores, request, named);
-    const estimate = estimateOf(plan, rates);
+  const tell = (plan: PitrPlan, { store }: StoreView) => {
     tellStore(context, store);
-    tellPlan(context, plan, request, estimate);
-    const prepared = await preparePitr(view, plan, request);
+    tellPlan(context, plan, request, estimateOf(plan, rates));
+  };
+  if (flags['dry-run'] === true) {
+    const planned = await planFromStores(context, stores, request, named, tell);
+    const { plan, prepared, store } = planned;
     for (const line of preparedLines(prepared)) context.log.step(line);
-    const described = describePlan(plan, request, estimate);
+    const described = describePlan(plan, request, estimateOf(plan, rates));
     const existing = describePrepared(prepared);
-    const planned = { ...described, store: store.spec.name, existing };
-    return { status, json: { exit_status: status, dry_run: true, plan: planned } };
+    const told = { ...described, store: store.spec.name, existing };
+    return { status, json: { exit_status: status, dry_run: true, plan: told } };
   }
   let before: PreparedPitr | null = null;
   let cluster = '';
@@ -209,8 +214,7 @@ export async function restorePitrRun(invocation: Invocation): Promise<CommandRes
     named,
     (each, at) => {
       cluster = each.cluster;
-      tellStore(context, at.store);
-      tellPlan(context, each, request, estimateOf(each, rates));
+      tell(each, at);
     },
   );
   tellResult(context, request, result);

@@ -1,5 +1,6 @@
 /** What scripts/restore_pitr.ts tells before it begins. */
 
+import type { BaseManifest } from '../core/base_manifest.ts';
 import { formatRough } from '../core/estimate.ts';
 import {
   estimateRecovery,
@@ -13,13 +14,18 @@ import type { PitrPlan } from '../operations/recovery/pitr_plan.ts';
 import type { PitrRequest, PreparedPitr } from '../operations/recovery/pitr_request.ts';
 import { neededBytes } from '../operations/recovery/pitr_room.ts';
 
+/** What reading it has taken, or where nobody has, writing it. */
+function readSecondsOf({ read_back: readBack, duration_seconds: seconds }: BaseManifest): number {
+  return readBack.depth === 'none' ? seconds : readBack.seconds;
+}
+
 /** How long it will take, by the recoveries that were recorded here. */
 export function estimateOf(plan: PitrPlan, rates: readonly RecoveryRate[]): RecoveryEstimate {
   const { base, chain, segments, segmentBytes } = plan;
   return estimateRecovery(rates, {
     writtenBytes: base.manifest.cluster_bytes,
     walBytes: segments.length * segmentBytes,
-    readSeconds: chain.reduce((sum, { manifest }) => sum + manifest.read_back.seconds, 0),
+    readSeconds: chain.reduce((sum, { manifest }) => sum + readSecondsOf(manifest), 0),
   });
 }
 

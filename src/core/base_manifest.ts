@@ -123,10 +123,13 @@ export const baseManifestSchema = Type.Object(
     /**
      * Before the commit every file in it was compared with PostgreSQL's own list: as it was read
      * back, or (`stored`) as it was written, where nobody could decrypt what is stored; the stored
-     * bytes were read back in both cases.
+     * bytes were read back in both cases. `none`: as it was written, and nothing was read back.
      */
     read_back: Type.Object(
-      { depth: Type.Optional(Type.Literal('stored')), seconds: Type.Number({ minimum: 0 }) },
+      {
+        depth: Type.Optional(Type.Union([Type.Literal('none'), Type.Literal('stored')])),
+        seconds: Type.Number({ minimum: 0 }),
+      },
       closed,
     ),
   },

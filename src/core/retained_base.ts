@@ -27,7 +27,10 @@ export interface RetainedBase {
   readonly label: string;
   /** By the label. */
   readonly startedAt: Date;
-  /** `usable`: whole, but the cluster had damaged pages: it takes no good one's place. */
+  /**
+   * `usable`: the cluster had damaged pages, or nobody has read the backup yet: it takes no good
+   * one's place.
+   */
   readonly health: 'good' | 'usable' | 'damaged';
   /** `null`: its manifest cannot be read. */
   readonly facts: RetainedFacts | null;
@@ -49,6 +52,7 @@ export interface CatalogedBase {
     | 'stop_timeline'
     | 'wal_ranges'
     | 'finished_at'
+    | 'read_back'
   > | null;
   /** What the latest check has found it to be. */
   readonly check: { readonly kind: string } | null;
@@ -70,9 +74,18 @@ function factsOf(manifest: NonNullable<CatalogedBase['manifest']>): RetainedFact
   };
 }
 
+function healthOf(
+  manifest: CatalogedBase['manifest'],
+  check: CatalogedBase['check'],
+): RetainedBase['health'] {
+  if (manifest === null || check?.kind === 'damaged') return 'damaged';
+  const isUnread = manifest.read_back.depth === 'none' && check === null;
+  return isUnread || manifest.damaged_pages.length > 0 ? 'usable' : 'good';
+}
+
 /**
- * A base backup as retention sees it. Every one was read back before it was committed, so it is
- * good until somebody finds it damaged.
+ * A base backup as retention sees it. One that was read back before it was committed is good until
+ * somebody finds it damaged.
  *
  * @param promise why it must stay; `null`: nothing of the kind
  */
@@ -82,7 +95,5 @@ export function retainedBase(
 ): RetainedBase {
   const facts = manifest === null ? null : factsOf(manifest);
   const startedAt = parseBaseLabel(label)?.startedAt ?? new Date(0);
-  const isDamaged = manifest === null || check?.kind === 'damaged';
-  const health = isDamaged ? 'damaged' : manifest.damaged_pages.length > 0 ? 'usable' : 'good';
-  return { label, startedAt, health, facts, promise };
+  return { label, startedAt, health: healthOf(manifest, check), facts, promise };
 }

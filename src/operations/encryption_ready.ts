@@ -33,9 +33,15 @@ export async function planReadBack(
   if (wanted !== 'plain' || (await canDecryptOwn(filters, flowContext(context)))) {
     return { depth: wanted, warnings: [] };
   }
+  const warning = notDecrypted(filters);
+  context.log.warn(warning.message);
+  return { depth: 'stored', warnings: [warning] };
+}
+
+/** What is said of a backup that should have been read back whole, and could not be. */
+export function notDecrypted(filters: readonly FilterSpec[]): ManifestWarning {
   const message =
     `it is encrypted with ${encryptionOf(filters)?.name}, and no private key of its recipients ` +
     'is on this machine: the stored bytes were read back, and not what is in them';
-  context.log.warn(message);
-  return { depth: 'stored', warnings: [{ code: 'not-decrypted', message }] };
+  return { code: 'not-decrypted', message };
 }

@@ -12,6 +12,7 @@ import { cleanUp } from './clean_up.ts';
 import type { RepositoryContext } from './context.ts';
 import { type CopyRequest, copyBackup, readCopySource, type SourceStore } from './copy_backup.ts';
 import { openStores, type ReadyStore } from './ready_stores.ts';
+import { isOfBackup } from './store_choice.ts';
 
 /** A backup that a store was brought. */
 export interface FinishedCopy {
@@ -51,9 +52,6 @@ interface Listed extends SourceStore {
   readonly ready: ReadyStore;
   readonly listing: StoreListing & { readonly labels: Set<string> };
 }
-
-/** What is wrong with a backup in one store, so that another store may have it whole. */
-const sourceCodes = new Set<string>(['DAMAGED', 'MANIFEST_INVALID', 'BACKUP_NOT_FOUND']);
 
 /** One run of finishing. */
 class Finishing {
@@ -135,7 +133,7 @@ class Finishing {
       if (signal.aborted) throw signal.reason;
       this.#warn(failure);
       // Whatever else it is, the store that should take it has had its chance.
-      if (!sourceCodes.has(failure.code)) return false;
+      if (!isOfBackup(failure)) return false;
     }
     return true;
   }

@@ -8,7 +8,7 @@ import type { Repository } from '../catalog/repository.ts';
 import type { Store } from '../catalog/stores.ts';
 import { localName } from '../config/stores.ts';
 import { assert } from '../core/assert.ts';
-import { exitStatus, HoldfastError, toHoldfastError } from '../core/errors.ts';
+import { type ErrorCode, exitStatus, HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
 import type { RepositoryContext } from './context.ts';
 
@@ -81,6 +81,30 @@ export async function inStore(
 /** Whether a failure is about one store, and the others may be asked all the same. */
 export function isOfStore({ status, code }: HoldfastError): boolean {
   return status === exitStatus.store || code === 'CONFIG_INVALID';
+}
+
+/** What is wrong with a backup, and not with its store. */
+const backupCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'BACKUP_NOT_FOUND',
+  'DAMAGED',
+  'MANIFEST_INVALID',
+  'NOT_SIGNED',
+]);
+/** What is wrong with the place where it lies. */
+const placeCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  'PATH_REFUSED',
+  'STORE_REFUSED',
+  'STORE_UNREACHABLE',
+]);
+
+/** Whether a failure is about a backup as it lies in one store: another backup may do. */
+export function isOfBackup({ code }: HoldfastError): boolean {
+  return backupCodes.has(code);
+}
+
+/** Whether a failure is about one copy of a backup: that in another store may be good. */
+export function isOfCopy(error: HoldfastError): boolean {
+  return isOfBackup(error) || placeCodes.has(error.code);
 }
 
 /** What was done in one store. */

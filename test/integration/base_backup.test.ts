@@ -72,6 +72,18 @@ describe('a base backup', () => {
     expect(taken.folder).toBe(`incremental/${manifest.cluster}/base/${manifest.label}`);
   });
 
+  it('is compared as it is written, and not read back, where nothing shall be read back', async () => {
+    const { manifest } = await takeOne({ READ_BACK: 'none' });
+    expect(manifest.read_back).toEqual({ depth: 'none', seconds: 0 });
+    expect(manifest.cluster_files).toBeGreaterThan(500);
+    // What was written down unread is what lies there, to the last file.
+    const verified = await bench.run('verify_backups', [manifest.label, '--json', '--deep']);
+    expect(verified.status, verified.stderr).toBe(0);
+    const whole = await takeOne({ READ_BACK: 'plain' });
+    expect(whole.manifest.read_back).toMatchObject({ seconds: expect.any(Number) });
+    expect(whole.manifest.read_back.depth).toBeUndefined();
+  });
+
   it.each([
     ['zstd', '/bin/dash'],
     ['gzip', '/bin/bash'],

@@ -79,12 +79,12 @@ async function verify(label: string, flags: string[], environment: Record<string
 describe('with age, on a server that has public keys alone', () => {
   let taken: TakenBase;
   beforeAll(async () => {
-    taken = await takeOne(withAge());
+    taken = await takeOne({ ...withAge(), READ_BACK: 'plain' });
   });
   const folder = () => join(bench.repository, taken.folder);
 
   it('is compared with the list of the server as it is written, and says so', async () => {
-    const { files, read_back: readBack } = taken.manifest;
+    const { files, read_back: readBack, warnings } = taken.manifest;
     expect(files.map(({ name }) => name).sort()).toEqual([
       'backup_manifest.age',
       'base.tar.zst.age',
@@ -96,6 +96,7 @@ describe('with age, on a server that has public keys alone', () => {
       expect(head).toBe('age-encryption.org/v1');
     }
     expect(readBack.depth).toBe('stored');
+    expect(warnings.map(({ code }) => code)).toContain('not-decrypted');
   });
 
   it('is verified from outside without a key, and to its last file with one', async () => {

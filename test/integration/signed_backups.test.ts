@@ -130,6 +130,17 @@ describe('a signed base backup', () => {
     const argv = ['--pgdata', join(bench.folder, 'new'), '--target-immediate', '--json'];
     const refused = await bench.run('restore_pitr', argv, options);
     expect([refused.status, code(refused)], refused.stderr).toEqual([4, 'NOT_SIGNED']);
+    // A recovery takes the copy in the other store, which nobody has been at.
+    const nas = join(bench.folder, 'nas');
+    await cp(bench.repository, nas, { recursive: true });
+    await writeFile(join(nas, folder, 'manifest.json'), text);
+    const config = join(bench.folder, 'stores.yaml');
+    await writeFile(config, `stores:\n  nas:\n    path: ${nas}\n`, { mode: 0o600 });
+    const dry = [...argv, '--dry-run', '--config', config];
+    const { stdout, stderr } = await bench.run('restore_pitr', dry, options);
+    expect(stderr).toMatch(/the store local does not lead there: the backup \S+ is not signed/);
+    expect(stderr).toContain('from the store nas\n');
+    expect(stdout).not.toContain('NOT_SIGNED');
     const again = await bench.run('verify_backups', [manifest.label, '--json'], options);
     expect(again.status).toBe(4);
     expect(again.stdout).toContain('"check": "signature"');

@@ -198,6 +198,7 @@ class World {
       wal_ranges: [range],
       started_at: new Date(started).toISOString(),
       finished_at: new Date(this.time).toISOString(),
+      read_back: { seconds: 1 },
     };
     this.bases.push({
       label,

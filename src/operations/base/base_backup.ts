@@ -37,7 +37,7 @@ import { beginCopies, copyWarnings } from '../begin_copies.ts';
 import { beginLabel } from '../begin_label.ts';
 import { cleanUp } from '../clean_up.ts';
 import type { RepositoryContext } from '../context.ts';
-import { requireEncryption } from '../encryption_ready.ts';
+import { notDecrypted, requireEncryption } from '../encryption_ready.ts';
 import { holdBackups } from '../hold_backup.ts';
 import { manifestServer } from '../manifest_server.ts';
 import { connectMaintenance } from '../open_database.ts';
@@ -125,7 +125,8 @@ async function writeFiles(
   });
   const text = { name: restoreScriptName, role: 'restore_script', isPublic: true } as const;
   small.push(await putSmallFile(to, { ...text, bytes: Buffer.from(script) }));
-  await readBackFiles(context, folder, small, 'stored', signal);
+  const { read_back: wanted } = context.config.settings;
+  await readBackFiles(context, folder, small, wanted === 'none' ? 'none' : 'stored', signal);
   const readBackSeconds = round(context.stopwatch() - readBackStarted);
   const files = [...archives, ...small];
   return { base, files, config: config.entries, listed, bytes, readBackSeconds };
@@ -146,8 +147,17 @@ function clusterBytes(
   return parent === null ? sum : Math.max(sum, cluster.bytes);
 }
 
-function collectWarnings(prepared: BasePreparation, base: WrittenBase): ManifestWarning[] {
+function collectWarnings(
+  { config, log }: RepositoryContext,
+  prepared: BasePreparation,
+  base: WrittenBase,
+): ManifestWarning[] {
   const warnings = [...prepared.warnings, ...prepared.config.warnings];
+  if (config.settings.read_back === 'plain' && base.seen !== null) {
+    const warning = notDecrypted(base.archives.flatMap(({ filters }) => filters));
+    log.warn(warning.message);
+    warnings.push(warning);
+  }
   for (const message of base.warnings) warnings.push({ code: 'program', message });
   const damaged = base.damagedPages.length;
   if (damaged > 0) {
@@ -202,12 +212,18 @@ function buildManifest(
     damaged_pages: [...base.damagedPages],
     files,
     config: [...written.config],
-    warnings: collectWarnings(prepared, base),
-    read_back: {
-      ...(base.seen === null ? {} : { depth: 'stored' as const }),
-      seconds: written.readBackSeconds,
-    },
+    warnings: collectWarnings(context, prepared, base),
+    read_back: readBackOf(context, written),
   };
+}
+
+/** How it was read back; no depth: whole. */
+function readBackOf(
+  { config }: RepositoryContext,
+  { base, readBackSeconds: seconds }: Written,
+): BaseManifest['read_back'] {
+  if (config.settings.read_back === 'none') return { depth: 'none', seconds: 0 };
+  return base.seen === null ? { seconds } : { depth: 'stored', seconds };
 }
 
 /** Writes, reads back and commits one backup into its folder. */

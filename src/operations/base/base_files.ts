@@ -70,8 +70,8 @@ export interface WrittenBase {
   /** PostgreSQL's own list of the files; `null`: it is in the archive. */
   readonly serverManifest: Buffer | null;
   /**
-   * What was in the archives as they were written, where nobody here can decrypt what is stored;
-   * else `null`.
+   * What was in the archives as they were written, where nobody will see it afterwards: what is
+   * stored cannot be decrypted here, or is not read back. Else `null`.
    */
   readonly seen: ArchiveContents | null;
   /** What the server said of pages with a wrong checksum. */
@@ -100,10 +100,12 @@ async function compressing({ context, tool }: BaseRun): Promise<Compressing> {
   const filters = await newBackupFilters(settings, context.environment);
   const specs = filters.map(({ spec }) => spec);
   const extension = filters.map((filter) => filter.extension).join('');
-  // A machine with public keys alone sees what is in the archives now, or never.
-  const isLocked = !(await canDecryptOwn(specs, flowContext(context)));
-  const seen = isLocked ? emptyContents() : null;
-  const isOwn = compression === 'zstd' && tool.major >= clientCompressionMajor && !isLocked;
+  // A machine with public keys alone sees what is in the archives now, or never; and so does one
+  // that reads nothing back.
+  const isSeenNow =
+    settings.read_back === 'none' || !(await canDecryptOwn(specs, flowContext(context)));
+  const seen = isSeenNow ? emptyContents() : null;
+  const isOwn = compression === 'zstd' && tool.major >= clientCompressionMajor && !isSeenNow;
   return isOwn
     ? { own: { level, threads }, filters: filters.slice(1), specs, extension, seen }
     : { own: null, filters, specs, extension, seen };

@@ -1,4 +1,8 @@
-/** Reads back the archives of a base backup, before it is committed. */
+/**
+ * Reads back the archives of a base backup, before it is committed (`read_back`). With `stored` and
+ * `plain` alike all is decompressed: without it nothing could be compared with the server's own
+ * list. With `none` what was seen while they were written is compared, and the store is not asked.
+ */
 
 import type { CopiesWriter } from '../../catalog/copies_writer.ts';
 import { type BaseManifestFile, serverManifestName } from '../../core/base_manifest.ts';
@@ -61,22 +65,27 @@ async function readWhole(
   return files;
 }
 
+/** The archives by what was seen of them when they were written. */
+function describeSeen({ archives }: WrittenBase): BaseManifestFile[] {
+  return archives.map((archive) => {
+    const { name, plain } = archive;
+    if (plain === null) throw new HoldfastError('UNEXPECTED', `nobody has seen what is in ${name}`);
+    return describeArchive(archive, plain);
+  });
+}
+
 /** Reads the stored bytes of what nobody here can decrypt: its inside was seen when written. */
 async function readStored(
   folder: FolderWriter,
-  { archives }: WrittenBase,
+  base: WrittenBase,
   { signal, onBytes }: ReadOptions,
 ): Promise<BaseManifestFile[]> {
-  const files: BaseManifestFile[] = [];
-  for (const archive of archives) {
-    const { name, plain } = archive;
-    const measured = await folder.measure(name, signal);
+  for (const archive of base.archives) {
+    const measured = await folder.measure(archive.name, signal);
     onBytes(measured.bytes);
     requireStored(archive, measured.sha256);
-    if (plain === null) throw new HoldfastError('UNEXPECTED', `nobody has seen what is in ${name}`);
-    files.push(describeArchive(archive, plain));
   }
-  return files;
+  return describeSeen(base);
 }
 
 /** Reads all archives back from one store and compares every file with the server's own list. */
@@ -92,6 +101,16 @@ async function readBackIn(
     base.seen === null
       ? await readWhole(context, folder, base, contents, options)
       : await readStored(folder, base, options);
+  return compared(segmentBytes, base, contents, files);
+}
+
+/** Compares every file in the archives with the server's own list. */
+function compared(
+  segmentBytes: number,
+  base: WrittenBase,
+  contents: ArchiveContents,
+  files: BaseManifestFile[],
+): ReadBack {
   const serverManifest = base.serverManifest ?? contents.serverManifest;
   if (serverManifest === null) throw differs(`has no ${serverManifestName}`);
   const [first, ...more] = compareContents(contents, serverManifest, segmentBytes);
@@ -102,7 +121,8 @@ async function readBackIn(
 }
 
 /**
- * Reads all archives back, in each store by itself, and compares what comes out of each.
+ * Reads all archives back, in each store by itself, and compares what comes out of each; with
+ * `READ_BACK=none` what was seen as they were written.
  *
  * @throws HoldfastError DAMAGED when something differs in all of them
  */
@@ -113,6 +133,9 @@ export async function readBackArchives(
   base: WrittenBase,
   signal: AbortSignal,
 ): Promise<ReadBack> {
+  if (context.config.settings.read_back === 'none') {
+    return compared(segmentBytes, base, base.seen ?? emptyContents(), describeSeen(base));
+  }
   const bytes = base.archives.reduce((sum, { stored }) => sum + stored.bytes, 0);
   const title = 'reading the base backup back';
   const progress = await context.log.progress(title, bytes * folder.count);

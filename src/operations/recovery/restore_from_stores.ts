@@ -5,18 +5,16 @@ import { assert } from '../../core/assert.ts';
 import { type HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import { printable } from '../../core/printable.ts';
 import type { RepositoryContext } from '../context.ts';
-import { inStore, isOfStore } from '../store_choice.ts';
+import { inStore, isOfCopy, isOfStore } from '../store_choice.ts';
 import { type PitrPlan, planPitr } from './pitr_plan.ts';
-import type { PitrRequest, PitrResult } from './pitr_request.ts';
+import { preparePitr } from './pitr_prepare.ts';
+import type { PitrRequest, PitrResult, PreparedPitr } from './pitr_request.ts';
 import { restoreToTarget } from './restore_to_target.ts';
 
-/** What another store may have that this one has not. */
-const mayBeElsewhere = new Set<string>([
-  'BACKUP_NOT_FOUND',
-  'TARGET_UNREACHABLE',
-  'DAMAGED',
-  'MANIFEST_INVALID',
-]);
+/** Whether another store may have what this one has not. */
+function mayBeElsewhere(error: HoldfastError): boolean {
+  return isOfStore(error) || isOfCopy(error) || error.code === 'TARGET_UNREACHABLE';
+}
 
 /** A store, seen as the repository. */
 export interface StoreView {
@@ -46,9 +44,8 @@ async function untilReached<T>(
       );
     } catch (thrown) {
       const error = toHoldfastError(thrown);
-      const mayGoOn = isOfStore(error) || mayBeElsewhere.has(error.code);
       const isLast = place === stores.length - 1;
-      if (!mayGoOn || (isLast && failures.length === 0)) throw error;
+      if (!mayBeElsewhere(error) || (isLast && failures.length === 0)) throw error;
       failures.push(error);
       const name = printable(store.spec.name);
       context.log.warn(`the store ${name} does not lead there: ${error.message}`);
@@ -59,17 +56,25 @@ async function untilReached<T>(
   throw error;
 }
 
-/** Plans in the first of the stores that leads to the target. @throws as planPitr does */
+/**
+ * Plans in the first of the stores that leads to the target, and looks at everything that can be
+ * known before a byte is written.
+ *
+ * @param onPlan is told each plan before it is looked at
+ * @throws HoldfastError as planPitr and preparePitr do
+ */
 export function planFromStores(
   context: RepositoryContext,
   stores: readonly Store[],
   request: PitrRequest,
   named: string | undefined,
-): Promise<StoreView & { readonly plan: PitrPlan }> {
+  onPlan: (plan: PitrPlan, at: StoreView) => void,
+): Promise<StoreView & { readonly plan: PitrPlan; readonly prepared: PreparedPitr }> {
   const wholeOnly = request.way === 'delta';
   return untilReached(context, stores, async (at) => {
     const plan = await planPitr(at.view, request.recovery, named, new Set(), wholeOnly);
-    return { ...at, plan };
+    onPlan(plan, at);
+    return { ...at, plan, prepared: await preparePitr(at.view, plan, request) };
   });
 }
 

@@ -5,24 +5,18 @@
 
 import { HoldfastError } from '../../core/errors.ts';
 import type { RepositoryContext } from '../context.ts';
+import { isOfBackup } from '../store_choice.ts';
 import { holdRecovery } from './hold_recovery.ts';
 import { type PitrPlan, planPitr } from './pitr_plan.ts';
 import type { PitrRequest, PitrResult } from './pitr_request.ts';
 import { restorePitr } from './restore_pitr.ts';
 
-/** What is wrong with a backup, and not with the store, the disk or the target. */
-const damageCodes = new Set<string>([
-  'DAMAGED',
-  'NOT_SIGNED',
-  'BACKUP_NOT_FOUND',
-  'MANIFEST_INVALID',
-]);
 /** That there is no other way. */
 const noWayCodes = new Set<string>(['TARGET_UNREACHABLE', 'BACKUP_NOT_FOUND']);
 
 /** The backup that an error says is damaged, or `null`. */
 function damagedLabel(error: unknown): string | null {
-  if (!(error instanceof HoldfastError) || !damageCodes.has(error.code)) return null;
+  if (!(error instanceof HoldfastError) || !isOfBackup(error)) return null;
   const label = error.details?.label;
   return typeof label === 'string' ? label : null;
 }

@@ -7,12 +7,11 @@ import {
   isUsable,
 } from '../../catalog/catalog.ts';
 import type { Store } from '../../catalog/stores.ts';
-import type { ErrorCode } from '../../core/errors.ts';
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import { printable } from '../../core/printable.ts';
 import type { BackupSource } from '../backup_source.ts';
 import type { RepositoryContext } from '../context.ts';
-import { firstWith, type InStore, inStores, mostTelling } from '../store_choice.ts';
+import { firstWith, type InStore, inStores, isOfCopy, mostTelling } from '../store_choice.ts';
 
 /** An entry of the catalog of one store, with the repository as it lies there. */
 export interface Copy {
@@ -99,20 +98,9 @@ export async function latestCopy(
   );
 }
 
-/** What can be wrong with one copy while another one is good. */
-const copyCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  'BACKUP_NOT_FOUND',
-  'DAMAGED',
-  'MANIFEST_INVALID',
-  'NOT_SIGNED',
-  'PATH_REFUSED',
-  'STORE_REFUSED',
-  'STORE_UNREACHABLE',
-]);
-
 /** Whether another copy may do better; after an old database was dropped nobody tries again. */
-function isOfCopy({ code, details }: HoldfastError): boolean {
-  return copyCodes.has(code) && details?.safety_backup === undefined;
+function mayTryAgain(error: HoldfastError): boolean {
+  return isOfCopy(error) && error.details?.safety_backup === undefined;
 }
 
 /**
@@ -131,7 +119,7 @@ export async function withAnyCopy<Result>(
       return await work(current);
     } catch (thrown) {
       const error = toHoldfastError(thrown);
-      const next = isOfCopy(error) ? await current.nextCopy?.(error) : null;
+      const next = mayTryAgain(error) ? await current.nextCopy?.(error) : null;
       if (next == null) throw thrown;
       current = next;
     }

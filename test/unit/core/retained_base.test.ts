@@ -5,6 +5,7 @@ const manifest: NonNullable<CatalogedBase['manifest']> = {
   parent: null,
   server: { system_identifier: '7423456789012345678' } as never,
   damaged_pages: [],
+  read_back: { seconds: 1 },
   start_lsn: '1/2000028',
   stop_lsn: '1/2000200',
   stop_timeline: 2,
@@ -32,12 +33,15 @@ describe('a base backup, for the retention', () => {
     });
   });
 
-  it('is not good when it was found damaged, has damaged pages, or cannot be read', () => {
+  it('is not good when it was found damaged, has damaged pages, was not read, or cannot be', () => {
     const healthOf = (base: Partial<CatalogedBase>) =>
       retainedBase({ label, manifest, check: null, ...base }, 'in use').health;
     expect(healthOf({})).toBe('good');
     expect(healthOf({ check: { kind: 'damaged' } })).toBe('damaged');
     expect(healthOf({ manifest: { ...manifest, damaged_pages: ['one'] } })).toBe('usable');
+    const unread = { ...manifest, read_back: { depth: 'none' as const, seconds: 0 } };
+    expect(healthOf({ manifest: unread })).toBe('usable');
+    expect(healthOf({ manifest: unread, check: { kind: 'verified' } })).toBe('good');
     expect(healthOf({ manifest: null })).toBe('damaged');
     expect(retainedBase({ label, manifest: null, check: null }, null).facts).toBeNull();
   });

@@ -134,7 +134,7 @@ describe('after a silence that was longer than the window', () => {
   /** Any history with nothing lost, and then a silence that is longer than the window. */
   const silent = fc.tuple(histories, policies, fc.integer({ min: 2, max: 5 }));
   function fallSilent(shape: HistoryShape, { windowDays }: PolicyShape): HistoryShape {
-    const events = shape.events.flatMap((each) => {
+    const events = shape.events.flatMap((each): HistoryShape['events'] => {
       if (each.kind === 'return') return [];
       if (each.kind === 'wal') return [{ ...each, lost: false }];
       return [each.kind === 'base' ? { ...each, torn: false } : each];
