@@ -3,7 +3,6 @@
  * heartbeat is left alone: whatever it hears it takes for a backup that began, succeeded or failed.
  */
 
-import { hasChannels } from '../../config/alert_settings.ts';
 import type { Settings } from '../../config/schema.ts';
 import type { Alert } from '../../core/alert.ts';
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
@@ -18,8 +17,6 @@ export interface ChannelTest {
   readonly channel: string;
   /** `null`: it was delivered. */
   readonly error: HoldfastError | null;
-  /** What it could do in part only. */
-  readonly warnings: readonly string[];
   readonly seconds: number;
 }
 
@@ -48,23 +45,16 @@ async function testChannel(context: Context, channel: Channel, alert: Alert) {
 
 /**
  * Sends a test through all channels at once, whatever priority they want, past what waits and
- * without remembering it. The watchdog is not pinged: it would take that for a backup.
+ * without remembering it. Empty where no channel is set up.
  *
- * @throws HoldfastError CONFIG_INVALID where no channel is set up; what the signal was fired with
+ * @throws what the signal of the run was fired with
  */
 export async function testChannels(context: Context): Promise<ChannelTest[]> {
-  const { config, host } = context;
+  const { config, host, log } = context;
   const { alerts } = config.settings;
-  const half = halfMail(alerts);
-  if (!hasChannels(alerts) && (half === null || !alerts.enabled)) {
-    throw new HoldfastError('CONFIG_INVALID', 'no alert goes anywhere', {
-      hint: alerts.enabled
-        ? 'Set ALERT_ENDPOINT, SLACK_WEBHOOK_URL, or SMTP_URL with NOTIFICATION_EMAIL.'
-        : 'Set ENABLE_NOTIFICATIONS=true: alerts are off.',
-    });
-  }
-  const warnings: string[] = [];
-  const channels = await openChannels(alerts, { host, onWarning: (text) => warnings.push(text) });
+  const half = alerts.enabled ? halfMail(alerts) : null;
+  const onWarning = (message: string) => log.warn(message);
+  const channels = alerts.enabled ? await openChannels(alerts, { host, onWarning }) : [];
   const draft = {
     event: 'test',
     key: `test/${context.runId}`,
@@ -78,11 +68,6 @@ export async function testChannels(context: Context): Promise<ChannelTest[]> {
   } as const;
   const alert = alertOf(context, draft, context.clock());
   const tests = await Promise.all(channels.map((each) => testChannel(context, each, alert)));
-  // Only mail does things in part: it has recipients.
-  const told = tests.map((test) => ({
-    ...test,
-    warnings: test.channel === 'email' ? warnings : [],
-  }));
-  const lacking = { channel: 'email', error: half, warnings: [], seconds: 0 };
-  return half === null ? told : [...told, lacking];
+  const lacking = { channel: 'email', error: half, seconds: 0 };
+  return half === null ? tests : [...tests, lacking];
 }

@@ -28,7 +28,6 @@ const none = {
   email_min_priority: 'critical',
   heartbeat_url: null,
   runbook_url: null,
-  runbook_url: null,
   timeout_seconds: 10,
 } as const;
 
