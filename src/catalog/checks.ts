@@ -50,14 +50,31 @@ export function checksOf(folder: string): string {
   return `${checksFolder}${folder.slice(fullFolder.length)}`;
 }
 
-/** The latest check of the backup in a folder, or `null` when it was never checked. */
-export async function latestCheck(storage: Storage, folder: string): Promise<CheckState | null> {
+async function latestWhere(
+  storage: Storage,
+  folder: string,
+  isMeant: (state: CheckState) => boolean,
+): Promise<CheckState | null> {
   const names = await storage.children(checksOf(folder));
   for (const name of names.toReversed()) {
     const state = parseCheckName(name);
-    if (state !== null) return state;
+    if (state !== null && isMeant(state)) return state;
   }
   return null;
+}
+
+/** The latest check of the backup in a folder, or `null` when it was never checked. */
+export function latestCheck(storage: Storage, folder: string): Promise<CheckState | null> {
+  return latestWhere(storage, folder, () => true);
+}
+
+/** The latest check of one kind, whatever was found since. */
+export function latestOfKind(
+  storage: Storage,
+  folder: string,
+  kind: CheckKind,
+): Promise<CheckState | null> {
+  return latestWhere(storage, folder, (state) => state.kind === kind);
 }
 
 /**

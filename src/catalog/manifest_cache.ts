@@ -13,7 +13,7 @@ import { localName } from '../config/stores.ts';
 import { type HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { type ManifestFacts, manifestFactsSchema } from '../core/manifest_facts.ts';
 import { encodeComponent } from '../core/names.ts';
-import { sha256Of } from '../core/sums.ts';
+import { sealed, unsealed } from '../core/sealed.ts';
 import { Type } from '../core/type_builder.ts';
 import { documentReader } from '../core/validate.ts';
 import { makeFolders, replaceFile } from '../process/durable.ts';
@@ -75,17 +75,10 @@ export interface ManifestCache {
   save(everything: boolean): Promise<HoldfastError | null>;
 }
 
-/** The text after the first line, if that is its digest: a flipped bit must not be believed. */
-function checkedBody(bytes: Buffer): Buffer | null {
-  const end = bytes.indexOf('\n');
-  const body = bytes.subarray(end + 1);
-  return end > 0 && bytes.toString('latin1', 0, end) === sha256Of(body) ? body : null;
-}
-
 /** What is there and can be believed. */
 async function readEntries(path: string, repositoryId: string): Promise<Map<string, Entry>> {
   try {
-    const body = checkedBody(await readFile(path));
+    const body = unsealed(await readFile(path));
     const cache = body === null ? null : parseCache(body);
     if (cache?.repository_id !== repositoryId) return new Map();
     return new Map(cache.entries.map(({ folder, ...entry }) => [folder, entry]));
@@ -136,7 +129,7 @@ export async function openManifestCache(
       );
       try {
         await makeFolders(stateDir);
-        await replaceFile(path, Buffer.concat([Buffer.from(`${sha256Of(body)}\n`), body]));
+        await replaceFile(path, sealed(body));
         return null;
       } catch (error) {
         return toHoldfastError(error, `writing ${cacheName}`);

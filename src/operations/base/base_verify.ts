@@ -320,6 +320,24 @@ async function verifyHeld(
 }
 
 /**
+ * Hashes the stored files of a base backup and holds its documents against each other; nothing is
+ * recorded, and what it needs is not looked at.
+ *
+ * @throws HoldfastError BACKUP_NOT_FOUND when it was removed meanwhile, and what a store throws
+ */
+export async function inspectBaseBackup(
+  context: RepositoryContext,
+  entry: BaseEntry,
+  onBytes: (bytes: number) => void,
+): Promise<readonly Finding[]> {
+  const { storage } = context.repository;
+  const target = { context, storage, folder: entry.folder, onBytes, locked: [] };
+  const findings = await inspect(target, entry, 'stored');
+  if (findings.length > 0) await requireThere(storage, entry);
+  return findings;
+}
+
+/**
  * Verifies one base backup, and that all that it needs is there; records the result beside the
  * cluster's backups.
  *
