@@ -162,12 +162,19 @@ export function headlineOf(
   return [...clusters, ...newest].sort((a, b) => age(b) - age(a) || (name(a) < name(b) ? -1 : 1));
 }
 
+/** JSON has no infinity, and neither has a graph: what is no number is left out. */
+function withNumbers(finding: HealthFinding): HealthFinding {
+  const known = Object.entries(finding.values).filter(([, value]) => Number.isFinite(value));
+  return { ...finding, values: Object.fromEntries(known) };
+}
+
 /** Puts a report together. */
 export function monitorReport(
   host: string,
   checkedAt: Date,
-  findings: readonly HealthFinding[],
+  found: readonly HealthFinding[],
 ): MonitorReport {
+  const findings = found.map(withNumbers);
   const status = worstLevel(findings.map(({ level }) => level));
   return {
     format: monitorFormat,

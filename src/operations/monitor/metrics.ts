@@ -59,8 +59,7 @@ function labelsOf({ labels }: HealthMetric, finding: HealthFinding): Series['lab
 function seriesOf(metric: HealthMetric, findings: readonly HealthFinding[]): Series[] {
   return findings.flatMap((finding) => {
     const value = finding.check === metric.check ? finding.values[metric.value] : undefined;
-    if (value === undefined || !Number.isFinite(value)) return [];
-    return [{ labels: labelsOf(metric, finding), value }];
+    return value === undefined ? [] : [{ labels: labelsOf(metric, finding), value }];
   });
 }
 

@@ -88,7 +88,7 @@ async function runGroup(
 ): Promise<readonly HealthFinding[]> {
   const { given, error, end } = bounded(watched.context, secondsMax, group.name);
   try {
-    const late = (secondsMax + graceSeconds) * 1000;
+    const late = (secondsMax + Math.min(graceSeconds, secondsMax)) * 1000;
     return await within(late, run(given), () => error);
   } catch (thrown) {
     if (watched.context.signal.aborted) throw watched.context.signal.reason;
