@@ -1,7 +1,7 @@
 /**
- * Writes what is generated from the code: the samples and the tables of the settings, and the
- * published schemas of manifests, alerts and reports. With `--check` it writes nothing and ends with status
- * 1 where a file differs.
+ * Writes what is generated from the code: the samples and the tables of the settings, the published
+ * schemas of manifests, alerts and reports, and the default schedule in `systemd/`. With `--check`
+ * it writes nothing and ends with status 1 where a file differs.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -9,8 +9,12 @@ import { join } from 'node:path';
 import { replaceGenerated, sampleEnv, sampleYaml, settingsTable } from '../src/config/describe.ts';
 import { alertSchemaText } from '../src/core/alert.ts';
 import { baseManifestSchemaText } from '../src/core/base_manifest_codec.ts';
+import { hookSchemaText } from '../src/core/hook.ts';
 import { manifestSchemaText } from '../src/core/manifest_codec.ts';
 import { monitorSchemaText } from '../src/core/monitor_report.ts';
+import { readTemplate } from '../src/operations/template.ts';
+import { defaultSchedule } from '../src/schedule/default_schedule.ts';
+import { renderSystemd, usualUnitHost } from '../src/schedule/render_systemd.ts';
 
 const projectDir = join(import.meta.dirname, '..');
 
@@ -28,9 +32,16 @@ const generators: Readonly<Record<string, (before: string) => string>> = {
   'docs/reference/settings.md': (before) => replaceGenerated(before, settingsTable('all')),
   'docs/schemas/alert.schema.json': alertSchemaText,
   'docs/schemas/base_manifest.schema.json': baseManifestSchemaText,
+  'docs/schemas/hook.schema.json': hookSchemaText,
   'docs/schemas/manifest.schema.json': manifestSchemaText,
   'docs/schemas/monitor.schema.json': monitorSchemaText,
   'README.md': (before) => replaceGenerated(before, settingsTable('general')),
+  ...Object.fromEntries(
+    renderSystemd(defaultSchedule(), usualUnitHost, readTemplate).map(({ name, text }) => [
+      `systemd/${name}`,
+      () => text,
+    ]),
+  ),
 };
 
 const check = process.argv.includes('--check');

@@ -53,6 +53,8 @@ export interface RootWish {
   readonly keep: boolean;
   /** Who owns a repository that is new; `null`: nobody was named. */
   readonly owner: string | null;
+  /** What it starts is handed the files with the settings that the owner may not read. */
+  readonly handsOver?: true;
 }
 
 /** One command of scripts/. */

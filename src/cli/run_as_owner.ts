@@ -9,6 +9,7 @@ import { userInfo } from 'node:os';
 import { dirname } from 'node:path';
 import type { Config } from '../config/load.ts';
 import { HoldfastError } from '../core/errors.ts';
+import { shellQuote } from '../core/quote.ts';
 import type { Log } from '../process/console.ts';
 import { folderMode, temporaryPath } from '../process/durable.ts';
 import {
@@ -86,7 +87,7 @@ function refuseUnreadable(config: Config, name: string): void {
   const files = new Set([...config.sources.values()].flatMap(({ file }) => file ?? []));
   for (const file of files) {
     if (mayRead(file)) continue;
-    const hint = `Let that user read it: chown ${name} ${file}.`;
+    const hint = `Let that user read it: chown ${name} ${shellQuote(file)}.`;
     throw wrongUser(`${name} may not read ${file}`, hint);
   }
 }
@@ -111,7 +112,7 @@ function refuseOther(root: string, wish: RootWish | undefined, name: string): vo
   if (wanted === name) return;
   throw wrongUser(
     `--run-as names ${JSON.stringify(wanted)}, and ${root} belongs to ${name}`,
-    `Everything runs as who owns the repository: chown -R ${wanted} ${root}, or leave it out.`,
+    `Everything runs as its owner: chown -R ${wanted} ${shellQuote(root)}, or leave the flag out.`,
   );
 }
 
@@ -148,6 +149,6 @@ export async function runAsOwner(
       'Put the checkout where everybody may read it, such as /opt/holdfast.',
     );
   }
-  if (wish !== undefined) refuseUnreadable(config, user.name);
+  if (wish !== undefined && wish.handsOver !== true) refuseUnreadable(config, user.name);
   return changed;
 }

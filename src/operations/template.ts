@@ -1,10 +1,17 @@
-/** The templates of the shell that we render, each read once. */
+/** The templates of the shell and of the units that we render, each read once. */
 
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { UnitTemplate } from '../schedule/render_systemd.ts';
 
 /** What lies in `templates/`. */
-export type TemplateName = 'restore.sh' | 'restore_base.sh' | 'wal_fetch.sh' | 'wal_push.sh';
+export type TemplateName =
+  | 'crontab'
+  | 'restore.sh'
+  | 'restore_base.sh'
+  | 'wal_fetch.sh'
+  | 'wal_push.sh'
+  | UnitTemplate;
 
 const folder = join(import.meta.dirname, '../../templates');
 const texts = new Map<TemplateName, string>();
