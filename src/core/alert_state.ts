@@ -9,7 +9,7 @@ import type { AlertChange, Trouble } from './trouble.ts';
 import { formatAge, formatCount } from './units.ts';
 
 /** How many troubles are told one by one; of more than that only their number is told. */
-export const troublesMax = 1000;
+export const troublesMax = 200;
 
 /** A trouble that has begun so often within the window comes and goes… */
 const flappingTimes = 3;
@@ -121,7 +121,8 @@ class Decision {
       return;
     }
     const tooMany = this.known.get(tooManyKey);
-    const isRoomy = this.known.size < troublesMax * 0.9;
+    const open = [...this.known.values()].filter(({ ended_at }) => ended_at === null);
+    const isRoomy = open.length < troublesMax * 0.9;
     if (tooMany?.ended_at === null && isRoomy) this.end(tooMany);
   }
 
