@@ -5,8 +5,10 @@
 
 import type { HoldfastError } from './errors.ts';
 import { type HealthFinding, type HealthLevel, levelAbove } from './health.ts';
-import { type HealthAbout, healthFinding, secondsBetween } from './health_finding.ts';
+import { type HealthAbout, secondsBetween } from './health_finding.ts';
+import { shownFinding, typedName } from './health_words.ts';
 import { dropLeftover, type KnownLeftover } from './leftovers.ts';
+import { printable } from './printable.ts';
 import { quoteLiteral } from './quote.ts';
 import { formatAge, formatBytes, formatCount } from './units.ts';
 
@@ -98,18 +100,17 @@ export function checkSlots(
     const of = database === null ? '' : ` of database ${JSON.stringify(database)}`;
     const held = retainedBytes === null ? 'nothing' : formatBytes(retainedBytes);
     const found = `${isActive ? 'in use' : 'idle'}, holds ${held}, ${walStatus ?? 'never used'}`;
-    const finding = healthFinding(
-      { ...about, subject: `${about.subject}/${name}` },
-      {
-        level,
-        message: `the replication slot ${JSON.stringify(name)}${of} ${fact}`,
-        expected,
-        found,
-        since: isActive ? null : inactiveSince,
-        mend: slotMend(slot, limits),
-        values: { retained_bytes: retainedBytes ?? 0 },
-      },
-    );
+    const finding = shownFinding({
+      ...about,
+      subject: `${about.subject}/${name}`,
+      level,
+      message: `the replication slot ${JSON.stringify(name)}${of} ${fact}`,
+      expected,
+      found,
+      since: isActive ? null : inactiveSince,
+      mend: slotMend(slot, limits),
+      values: { retained_bytes: retainedBytes ?? 0 },
+    });
     return [finding];
   });
   if (troubled.length > 0) return troubled;
@@ -119,7 +120,7 @@ export function checkSlots(
       ? 'there is no replication slot'
       : `${formatCount(lasting.length, 'replication slot')}, none of which holds much WAL`;
   return [
-    healthFinding(about, { level: 'ok', message, expected, values: { retained_bytes: most } }),
+    shownFinding({ ...about, level: 'ok', message, expected, values: { retained_bytes: most } }),
   ];
 }
 
@@ -135,6 +136,10 @@ export interface LeftoverHealth extends KnownLeftover {
   readonly bytes: number | null;
   readonly inUse: boolean;
 }
+
+/** No line can show its name, so none can be typed that does not look like another one. */
+const mendUntyped =
+  'No command line can show its name: look it up in pg_database with psql, and drop it there.';
 
 /** What restores have left for too long, or one line where nothing is. */
 export function checkLeftovers(
@@ -155,17 +160,17 @@ export function checkLeftovers(
     const what =
       kind === 'before' ? `${of} as it was before a restore` : `a broken restore of ${of}`;
     const size = bytes === null ? '' : `, ${formatBytes(bytes)}`;
-    const finding = healthFinding(
-      { ...about, subject: `${about.subject}/${name}`, database: target },
-      {
-        level,
-        message: `database ${JSON.stringify(name)} is ${what}${size}, age ${formatAge(age)}`,
-        expected,
-        since: createdAt,
-        mend: dropLeftover(leftover),
-        values: { age_seconds: age, ...(bytes === null ? {} : { bytes }) },
-      },
-    );
+    const finding = shownFinding({
+      ...about,
+      subject: `${about.subject}/${printable(name)}`,
+      database: target,
+      level,
+      message: `database ${JSON.stringify(name)} is ${what}${size}, age ${formatAge(age)}`,
+      expected,
+      since: createdAt,
+      mend: typedName(target ?? name) === null ? mendUntyped : dropLeftover(leftover),
+      values: { age_seconds: age, ...(bytes === null ? {} : { bytes }) },
+    });
     return [finding];
   });
   if (stale.length > 0) return stale;
@@ -174,7 +179,8 @@ export function checkLeftovers(
       ? 'restores have left no database'
       : `restores have left ${formatCount(leftovers.length, 'database')}, none for long`;
   return [
-    healthFinding(about, {
+    shownFinding({
+      ...about,
       level: 'ok',
       message,
       expected,
@@ -186,7 +192,8 @@ export function checkLeftovers(
 /** A server that does not answer, or that does not let the role in. */
 export function unaskedServer(about: HealthAbout, problem: HoldfastError): HealthFinding {
   const isDown = problem.code === 'DATABASE_UNREACHABLE';
-  return healthFinding(about, {
+  return shownFinding({
+    ...about,
     level: isDown ? 'critical' : 'unknown',
     message: `the server cannot be asked: ${problem.message}`,
     expected: 'a server that answers',

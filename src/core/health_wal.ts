@@ -6,6 +6,7 @@
 
 import { type HealthFinding, type HealthLevel, levelAbove } from './health.ts';
 import { type HealthAbout, healthFinding, secondsBetween } from './health_finding.ts';
+import { databaseSubject } from './health_words.ts';
 import { formatAge, formatCount, formatDuration } from './units.ts';
 
 /** Segments that are missing, and what came before them. */
@@ -118,7 +119,7 @@ export function checkWalPoint(facts: WalPointFacts, maxMinutes: number, now: Dat
 export function tellFullPoint(facts: FullPointFacts, now: Date): HealthFinding {
   const { cluster, database, label, startedAt } = facts;
   const age = Math.max(0, secondsBetween(startedAt, now));
-  const about = { check: 'recovery_point', subject: `${cluster}/${database}` } as const;
+  const about = { check: 'recovery_point', subject: databaseSubject(cluster, database) } as const;
   return healthFinding(
     { ...about, cluster, database },
     {

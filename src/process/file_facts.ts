@@ -1,6 +1,6 @@
 /** Who owns files, who may use them, and how much room is beside them. */
 
-import { lstat, readdir, statfs } from 'node:fs/promises';
+import { lstat, readdir, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errorNumber } from './durable.ts';
 
@@ -79,6 +79,40 @@ export async function freeBytesAt(path: string): Promise<number | null> {
   try {
     const { bavail, bsize } = await statfs(await nearestExisting(path));
     return bavail * bsize;
+  } catch {
+    return null;
+  }
+}
+
+/** A file system, in bytes. */
+export interface FileSystem {
+  /** What this user can still write. */
+  readonly freeBytes: number;
+  readonly usedBytes: number;
+  readonly totalBytes: number;
+  /** Equal for all that lies on it. */
+  readonly device: number;
+  /** It lies on another machine, whose clock dates its files. */
+  readonly isRemote: boolean;
+}
+
+/** What statfs(2) calls NFS, SMB (three kinds), 9p, Ceph, AFS, and FUSE, as sshfs and s3fs are. */
+const remoteTypes: ReadonlySet<number> = new Set([
+  0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x01021997, 0x00c36400, 0x5346414f, 0x65735546,
+]);
+
+/** The file system on which a path lies or would; `null` where none can tell. */
+export async function fileSystemAt(path: string): Promise<FileSystem | null> {
+  try {
+    const place = await nearestExisting(path);
+    const { bavail, bfree, blocks, bsize, type } = await statfs(place);
+    return {
+      device: (await stat(place)).dev,
+      isRemote: remoteTypes.has(type),
+      freeBytes: bavail * bsize,
+      usedBytes: (blocks - bfree) * bsize,
+      totalBytes: blocks * bsize,
+    };
   } catch {
     return null;
   }

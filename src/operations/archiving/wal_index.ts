@@ -55,7 +55,7 @@ const scratchPrefix = 'holdfast-wal-';
 const scratchHint = 'Set TMPDIR to an existing folder: WAL is unpacked there to be read.';
 
 /** Reads the index that is kept, or `null` where there is none that can be used. */
-async function readKept(archive: WalArchive, name: string): Promise<WalIndex | null> {
+export async function readKeptIndex(archive: WalArchive, name: string): Promise<WalIndex | null> {
   if (archive.streamed.has(name)) return null;
   const key = `${archive.folder}/${pathBeside(name, indexSuffix)}`;
   try {
@@ -247,7 +247,7 @@ class Batch {
   /** Where the records end that an index of the first segment tells of, to read no more of it. */
   async #startWithin(first: Unpacked, good: readonly Unpacked[]): Promise<Lsn | undefined> {
     if (good.includes(first)) return undefined;
-    const kept = await readKept(this.#request.archive, first.segment.name);
+    const kept = await readKeptIndex(this.#request.archive, first.segment.name);
     const end = kept === null ? null : endOfIndex(kept);
     const isInside =
       end !== null && segmentNumber(end, first.header.segmentBytes) === first.segment.number;
@@ -307,7 +307,7 @@ export async function indexSegments(
   const { archive, run, from, to } = request;
   if (request.anew === true) return makeIndexes(context, request, from, to);
   const kept = await mapBounded(run.slice(from, to), readsMax, async (segment) => {
-    const index = await readKept(archive, segment.name);
+    const index = await readKeptIndex(archive, segment.name);
     return { segment, index, problem: null };
   });
   const indexes: SegmentIndex[] = [];

@@ -43,14 +43,14 @@ export interface LeftoverList {
 }
 
 /** Nobody listens there: node-postgres need not be loaded to find that out. */
-function isAbsent({ candidates }: ResolvedTarget): boolean {
+export function isAbsent({ candidates }: ResolvedTarget): boolean {
   return candidates.every(
     ({ host, port }) => host.startsWith('/') && !existsSync(`${host}/.s.PGSQL.${port}`),
   );
 }
 
 /** The servers of the configured databases, or the one that libpq would take, each once. */
-async function serversOf({ config }: Context): Promise<ResolvedTarget[]> {
+export async function serversOf({ config }: Context): Promise<ResolvedTarget[]> {
   const named = configuredTargets(config);
   const servers = new Map<string, ResolvedTarget>();
   for (const target of named.length === 0 ? [undefined] : named) {
@@ -85,7 +85,7 @@ async function askServer(context: Context, server: ResolvedTarget): Promise<List
 }
 
 /** Whether a setting says where a server is; else only the default socket may hold one. */
-function isConfigured({ config }: Context): boolean {
+export function isConfigured({ config }: Context): boolean {
   const paths = [...config.sources].flatMap(([path, { origin }]) =>
     origin === 'default' ? [] : [path],
   );
