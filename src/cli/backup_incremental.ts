@@ -7,23 +7,27 @@ import { printable } from '../core/printable.ts';
 import type { RunAside, RunOutcome } from '../core/run_outcome.ts';
 import { formatBytes, formatCount } from '../core/units.ts';
 import { worstStatus } from '../core/worst_status.ts';
+import type { GapFacts } from '../operations/archiving/wal_list.ts';
 import {
   type IncrementalRequest,
   type IncrementalResult,
   moveForward,
 } from '../operations/base/backup_incremental.ts';
 import { finishBaseCopies } from '../operations/base/finish_base_copies.ts';
+import type { RepositoryContext } from '../operations/context.ts';
 import {
   type AppliedClusterRetention,
   applyClusterRetention,
 } from '../operations/retention/apply_retention.ts';
-import type { CommandResult, Invocation } from './command.ts';
+import { concludeHooks, type HookFacts, type Hooks, withHooks } from '../operations/run_hook.ts';
+import type { CommandResult, Flags, Invocation } from './command.ts';
 import { errorDocument } from './error_document.ts';
 import { needRepository } from './open_context.ts';
 
 /** What came of the archive and of older backups. */
 interface Afterwards {
-  readonly missing: HoldfastError | null;
+  /** A store that is needed lacks something, or a hook has failed. */
+  readonly failure: HoldfastError | null;
   /** How many gaps lie behind the last base backup. */
   readonly open: number;
   readonly retention: AppliedClusterRetention | null;
@@ -40,7 +44,7 @@ function gapsError({ cluster }: IncrementalResult, open: number): HoldfastError 
 /** What alerts are told. */
 function outcomeOf(result: IncrementalResult, after: Afterwards): RunOutcome {
   const { cluster, base, segment, newest_recoverable_at } = result;
-  const { missing, open, retention } = after;
+  const { failure, open, retention } = after;
   const copies = result.stores.filter(({ required, problem }) => !required || problem === null);
   const asides = copies.map(({ store, problem }): RunAside => {
     return { event: 'copy', subject: `${store} (WAL)`, problem: problem?.message ?? null };
@@ -54,7 +58,7 @@ function outcomeOf(result: IncrementalResult, after: Afterwards): RunOutcome {
     cluster,
     database: null,
     server: null,
-    error: gapsError(result, open) ?? missing,
+    error: gapsError(result, open) ?? failure,
     facts: {
       segment,
       newest_recoverable_at,
@@ -69,26 +73,43 @@ function outcomeOf(result: IncrementalResult, after: Afterwards): RunOutcome {
 
 /** Runs the command. Status 4 when WAL is missing behind the last base backup. */
 export async function incrementalCommand(invocation: Invocation): Promise<CommandResult> {
-  const { flags, operands } = invocation;
   const context = needRepository(invocation.context);
-  const [word] = operands;
+  const [word] = invocation.operands;
   if (word !== undefined) {
     throw new HoldfastError('USAGE', `${JSON.stringify(word)} is one argument too many`, {
       hint: 'It is about the whole cluster: name the server with --host and --port, or PGHOST.',
     });
   }
-  const base = flags.base as IncrementalRequest['base'];
-  const { result, missing } = await moveForward(context, { base });
-  for (const message of result.warnings) context.log.warn(message);
-  if (result.base !== null) {
-    const { label, bytes, parent } = result.base;
-    const upon = parent === null ? '' : `, builds upon ${parent}`;
-    context.log.step(`base backup ${label}: ${formatBytes(bytes)}${upon}`, { ...result.base });
-  }
-  const finished = await finishBaseCopies(context, result);
-  const bases = await listBaseBackups(context.repository.storage, { cluster: result.cluster });
-  const timeline = Number.parseInt(result.segment.slice(0, 8), 16);
-  const open = openGaps(result.gaps, bases, timeline);
+  const { cluster } = context.config.settings;
+  const subject = { event: 'incremental', database: null, cluster, server: null } as const;
+  return withHooks(context, subject, (hooks) => moveAndTell(context, invocation.flags, hooks));
+}
+
+/** What hooks are told. */
+function hookFacts({
+  cluster,
+  base,
+  segment,
+  newest_recoverable_at,
+}: IncrementalResult): HookFacts {
+  const facts = { segment, newest_recoverable_at, bytes_stored: base?.bytes ?? null };
+  return { cluster, label: base?.label ?? null, facts };
+}
+
+function tellBase(context: RepositoryContext, { warnings, base }: IncrementalResult): void {
+  for (const message of warnings) context.log.warn(message);
+  if (base === null) return;
+  const upon = base.parent === null ? '' : `, builds upon ${base.parent}`;
+  const size = formatBytes(base.bytes);
+  context.log.step(`base backup ${base.label}: ${size}${upon}`, { ...base });
+}
+
+/** Tells what is missing, and where the recovery point is. */
+function tellPoint(
+  context: RepositoryContext,
+  result: IncrementalResult,
+  open: readonly GapFacts[],
+): void {
   for (const gap of result.gaps) {
     const { first_segment: first, last_segment: last, segments } = gap;
     const mend = open.includes(gap)
@@ -110,25 +131,48 @@ export async function incrementalCommand(invocation: Invocation): Promise<Comman
     const point = at === null ? '' : `everything committed up to ${at} can be recovered, `;
     context.log.step(`from the store ${printable(store)}: ${point}WAL up to ${last}`);
   }
+}
+
+/** Moves the recovery point forward, between its hooks. */
+async function moveAndTell(
+  context: RepositoryContext,
+  flags: Flags,
+  hooks: Hooks,
+): Promise<CommandResult> {
+  await hooks.before();
+  const base = flags.base as IncrementalRequest['base'];
+  const { result, missing } = await moveForward(context, { base });
+  tellBase(context, result);
+  const finished = await finishBaseCopies(context, result);
+  const bases = await listBaseBackups(context.repository.storage, { cluster: result.cluster });
+  const timeline = Number.parseInt(result.segment.slice(0, 8), 16);
+  const open = openGaps(result.gaps, bases, timeline);
+  tellPoint(context, result, open);
   if (missing !== null) context.log.error(missing);
+  const lacking = gapsError(result, open.length) ?? missing;
+  const known = hookFacts(result);
+  const failed = lacking === null ? await concludeHooks(context, hooks, known) : null;
+  if (lacking !== null) await hooks.failed(lacking, known);
+  const failure = missing ?? failed;
   const status = worstStatus([
     open.length > 0 ? exitStatus.verification : exitStatus.done,
-    missing?.status ?? exitStatus.done,
+    failure?.status ?? exitStatus.done,
   ]);
   // Where WAL is missing nothing goes: an older base backup may be the way around.
   const applies = flags['no-retention'] !== true && status === exitStatus.done;
   const retention = applies ? await applyClusterRetention(context, result.cluster) : null;
-  const error = missing === null ? {} : errorDocument(missing);
+  const error = failure === null ? {} : errorDocument(failure);
   return {
     status,
     json: {
       exit_status: status,
       ...error,
       ...result,
+      warnings: [...result.warnings, ...hooks.warnings],
       older_copies: finished,
       open_gaps: open,
       retention,
     },
-    outcomes: [outcomeOf(result, { missing, open: open.length, retention })],
+    outcomes: [outcomeOf(result, { failure, open: open.length, retention })],
   };
 }

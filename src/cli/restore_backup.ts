@@ -5,6 +5,7 @@ import type { Tier } from '../core/label.ts';
 import { requireDatabaseName } from '../core/names.ts';
 import { formatCount, formatDuration } from '../core/units.ts';
 import type { BackupSource } from '../operations/backup_source.ts';
+import { serverOf } from '../operations/backup_targets.ts';
 import type { Context, RepositoryContext } from '../operations/context.ts';
 import { withoutSigners } from '../operations/require_signature.ts';
 import { planRestore, type RestoreResult, restoreDatabase } from '../operations/restore/restore.ts';
@@ -19,10 +20,12 @@ import {
 } from '../operations/restore/restore_source.ts';
 import { verifySource } from '../operations/restore/restore_verify.ts';
 import type { RestoreRequest } from '../operations/restore/restore_work.ts';
+import { concludeHooks, type Hooks, withHooks } from '../operations/run_hook.ts';
 import { chooseStores } from '../operations/store_choice.ts';
 import { resolveConnection } from '../postgres/connection.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { answerFor, confirm } from './confirm.ts';
+import { errorDocument } from './error_document.ts';
 import { listFor, oneDatabase } from './list_backups.ts';
 import { hasRepository, needRepository } from './open_context.ts';
 import { dropReplaced, leftoverCommand, tellOld } from './restore_leftovers.ts';
@@ -249,16 +252,43 @@ async function restoreFrom(
     const text = linesOf(plan, flags).map((line) => `${line}\n`);
     return { status: exitStatus.done, json: { dry_run: true, plan }, text: text.join('') };
   }
+  const subject = {
+    event: 'restore',
+    database: targetDatabase,
+    cluster: source.manifest?.cluster ?? null,
+    server: serverOf(chosen.server),
+  } as const;
+  return withHooks(context, subject, (hooks) => restoreAndTell(invocation, request, named, hooks));
+}
+
+/** Restores between its hooks. With one that fails behind it the old database is never dropped. */
+async function restoreAndTell(
+  invocation: Invocation,
+  request: Omit<RestoreRequest, 'confirm'>,
+  named: string | undefined,
+  hooks: Hooks,
+): Promise<CommandResult> {
+  const { context, flags } = invocation;
+  const { description, manifest } = request.source;
+  const label = manifest?.label ?? null;
+  const ask = confirmation(invocation);
   const result = await restoreDatabase(context, {
     ...request,
-    confirm: confirmation(invocation),
+    async confirm(plan) {
+      await ask(plan);
+      await hooks.before({ label, facts: { backup: description } });
+    },
   });
   tell(context, result);
-  const done = { result, server: chosen.server, named };
-  const old_dropped = flags['drop-old'] === true && (await dropReplaced(invocation, done));
+  const { before, tables, rows, duration_seconds } = result;
+  const facts = { backup: description, before, tables, rows, duration_seconds };
+  const failure = await concludeHooks(context, hooks, { label, facts });
+  const done = { result, server: request.server, named };
+  const drops = flags['drop-old'] === true && failure === null;
+  const old_dropped = drops && (await dropReplaced(invocation, done));
   if (!old_dropped) tellOld(invocation, done);
-  return {
-    status: exitStatus.done,
-    json: { exit_status: exitStatus.done, ...result, old_dropped },
-  };
+  const status = failure?.status ?? exitStatus.done;
+  const error = failure === null ? {} : errorDocument(failure);
+  const warnings = [...result.warnings, ...hooks.warnings];
+  return { status, json: { exit_status: status, ...error, ...result, warnings, old_dropped } };
 }

@@ -1,6 +1,7 @@
 /** The command scripts/restore_pitr.ts. */
 
 import { isAbsolute, resolve } from 'node:path';
+import type { Store } from '../catalog/stores.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { shellQuote } from '../core/quote.ts';
 import type { RecoveryRequest } from '../core/recovery.ts';
@@ -17,10 +18,12 @@ import {
   type StoreView,
 } from '../operations/recovery/restore_from_stores.ts';
 import { withoutSigners } from '../operations/require_signature.ts';
+import { concludeHooks, type HookFacts, type Hooks, withHooks } from '../operations/run_hook.ts';
 import { chooseStores, tellStore } from '../operations/store_choice.ts';
 import type { TargetAction } from '../postgres/recovery_settings.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { answerFor, confirm } from './confirm.ts';
+import { errorDocument } from './error_document.ts';
 import { needRepository } from './open_context.ts';
 import {
   describePlan,
@@ -170,6 +173,75 @@ function tellResult({ log }: RepositoryContext, request: PitrRequest, result: Pi
   }
 }
 
+/** What is asked for, and where it may come from. */
+interface Wish {
+  readonly context: RepositoryContext;
+  readonly request: PitrRequest;
+  /** The cluster, where one was named. */
+  readonly named: string | undefined;
+  readonly stores: readonly Store[];
+  readonly rates: Awaited<ReturnType<typeof recoveryRates.read>>;
+  readonly tell: (plan: PitrPlan, at: StoreView) => void;
+}
+
+/** Tells what would be done. */
+async function planRun({ context, request, named, stores, rates, tell }: Wish) {
+  const planned = await planFromStores(context, stores, request, named, tell);
+  const { plan, prepared, store } = planned;
+  for (const line of preparedLines(prepared)) context.log.step(line);
+  const described = describePlan(plan, request, estimateOf(plan, rates));
+  const existing = describePrepared(prepared);
+  const told = { ...described, store: store.spec.name, existing };
+  return { status: exitStatus.done, json: { exit_status: 0, dry_run: true, plan: told } };
+}
+
+/** What hooks are told of a recovery. */
+function hookFacts(plan: PitrPlan, { pgdata, report }: PitrResult): HookFacts {
+  const { label } = plan.base;
+  const point = { lsn: report?.lsn ?? null, time: report?.time ?? null };
+  return {
+    cluster: plan.cluster,
+    label,
+    facts: { pgdata, is_promoted: report !== null, ...point },
+  };
+}
+
+/** Restores between its hooks. */
+async function recover(invocation: Invocation, wish: Wish, hooks: Hooks): Promise<CommandResult> {
+  const { context, request, named, stores, rates, tell } = wish;
+  let before: PreparedPitr | null = null;
+  let cluster = '';
+  const ask = confirmation(invocation, () => cluster);
+  const { plan, result, store } = await restoreFromStores(
+    context,
+    stores,
+    {
+      ...request,
+      confirm: async (prepared) => {
+        before = prepared;
+        await ask(prepared);
+        await hooks.before({ cluster, facts: { pgdata: request.pgdata } });
+      },
+    },
+    named,
+    (each, at) => {
+      cluster = each.cluster;
+      tell(each, at);
+    },
+  );
+  tellResult(context, request, result);
+  const failure = await concludeHooks(context, hooks, hookFacts(plan, result));
+  const status = failure?.status ?? exitStatus.done;
+  const { socket, report, aside, check } = result;
+  const warnings = [...result.warnings, ...hooks.warnings];
+  const described = describePlan(plan, request, estimateOf(plan, rates));
+  const planned = { ...described, store: store.spec.name, existing: describePrepared(before) };
+  const { notes, walFolder } = result;
+  const error = failure === null ? {} : errorDocument(failure);
+  const json = { exit_status: status, ...error, dry_run: false, plan: planned, socket, report };
+  return { status, json: { ...json, warnings, notes, aside, check, wal_folder: walFolder } };
+}
+
 /** Runs the command. */
 export async function restorePitrRun(invocation: Invocation): Promise<CommandResult> {
   const { flags, operands } = invocation;
@@ -184,44 +256,13 @@ export async function restorePitrRun(invocation: Invocation): Promise<CommandRes
   const named = flags.cluster as string | undefined;
   const stores = chooseStores(context.repository, readStoreChoice(flags));
   const rates = await recoveryRates.read(context);
-  const status = exitStatus.done;
   const tell = (plan: PitrPlan, { store }: StoreView) => {
     tellStore(context, store);
     tellPlan(context, plan, request, estimateOf(plan, rates));
   };
-  if (flags['dry-run'] === true) {
-    const planned = await planFromStores(context, stores, request, named, tell);
-    const { plan, prepared, store } = planned;
-    for (const line of preparedLines(prepared)) context.log.step(line);
-    const described = describePlan(plan, request, estimateOf(plan, rates));
-    const existing = describePrepared(prepared);
-    const told = { ...described, store: store.spec.name, existing };
-    return { status, json: { exit_status: status, dry_run: true, plan: told } };
-  }
-  let before: PreparedPitr | null = null;
-  let cluster = '';
-  const ask = confirmation(invocation, () => cluster);
-  const { plan, result, store } = await restoreFromStores(
-    context,
-    stores,
-    {
-      ...request,
-      confirm: async (prepared) => {
-        before = prepared;
-        await ask(prepared);
-      },
-    },
-    named,
-    (each, at) => {
-      cluster = each.cluster;
-      tell(each, at);
-    },
-  );
-  tellResult(context, request, result);
-  const { socket, report, warnings, aside, check } = result;
-  const described = describePlan(plan, request, estimateOf(plan, rates));
-  const planned = { ...described, store: store.spec.name, existing: describePrepared(before) };
-  const { notes, walFolder } = result;
-  const json = { exit_status: status, dry_run: false, plan: planned, socket, report, warnings };
-  return { status, json: { ...json, notes, aside, check, wal_folder: walFolder } };
+  const wish = { context, request, named, stores, rates, tell };
+  if (flags['dry-run'] === true) return planRun(wish);
+  const cluster = named ?? null;
+  const subject = { event: 'recovery', database: null, cluster, server: null } as const;
+  return withHooks(context, subject, (hooks) => recover(invocation, wish, hooks));
 }

@@ -3,7 +3,7 @@
  * it; after it a hook can fail the run, and what was done stays; on a failure it changes nothing.
  */
 
-import { HoldfastError, toHoldfastError } from '../core/errors.ts';
+import { exitStatus, HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { type HookDocument, type HookName, hookVariables } from '../core/hook.ts';
 import { formatDuration } from '../core/units.ts';
 import type { GroupExit } from '../process/program_group.ts';
@@ -22,7 +22,7 @@ export interface HookFacts {
 /** The hooks around one piece of work. */
 export interface Hooks {
   /**
-   * To be called before anything is begun.
+   * To be called before anything is begun; once it was, it does nothing any more.
    *
    * @throws HoldfastError HOOK_FAILED where a hook that fails means that the run does; the reason of
    *   the context's signal
@@ -150,6 +150,7 @@ export function hooksAround(context: Context, subject: HookSubject): Hooks {
   const { failure } = context.config.settings.hooks;
   const kind = subject.event === 'backup' || subject.event === 'incremental' ? 'backup' : 'restore';
   const warnings: string[] = [];
+  let hasBegun = false;
 
   function warn(error: HoldfastError): void {
     warnings.push(error.message);
@@ -159,6 +160,8 @@ export function hooksAround(context: Context, subject: HookSubject): Hooks {
   return {
     warnings,
     async before(known = {}) {
+      if (hasBegun) return;
+      hasBegun = true;
       try {
         await call(context, subject, { hook: `before_${kind}`, error: null, known });
       } catch (thrown) {
@@ -186,4 +189,44 @@ export function hooksAround(context: Context, subject: HookSubject): Hooks {
       }
     },
   };
+}
+
+/**
+ * Does work that throws when it fails, which the hook of failures is told of then. Of a restore
+ * that was never begun, because it was asked for wrongly or nobody agreed to it, no hook hears.
+ *
+ * @throws what the work throws
+ */
+export async function withHooks<T>(
+  context: Context,
+  subject: HookSubject,
+  work: (hooks: Hooks) => Promise<T>,
+): Promise<T> {
+  const hooks = hooksAround(context, subject);
+  try {
+    return await work(hooks);
+  } catch (thrown) {
+    const error = toHoldfastError(context.signal.aborted ? context.signal.reason : thrown);
+    const isAsked = subject.event === 'restore' || subject.event === 'recovery';
+    if (!isAsked || error.status !== exitStatus.usage) await hooks.failed(error);
+    throw thrown;
+  }
+}
+
+/**
+ * Calls the hook after work that has succeeded, and tells of one that has failed, which is a failure
+ * of the run.
+ *
+ * @returns as {@link Hooks.after}
+ */
+export async function concludeHooks(
+  context: Context,
+  hooks: Hooks,
+  known: HookFacts,
+): Promise<HoldfastError | null> {
+  const failure = await hooks.after(known);
+  if (failure === null) return null;
+  if (!context.signal.aborted) context.log.error(failure);
+  await hooks.failed(failure, known);
+  return failure;
 }
