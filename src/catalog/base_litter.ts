@@ -116,10 +116,9 @@ export async function findClusterLitter(options: ClusterLitterOptions): Promise<
   const bases = baseFolder(cluster);
   const unknown = (await storage.children(inside)).filter((name) => !knownInside.has(name));
   const noLabels = (await storage.children(bases)).filter((name) => parseBaseLabel(name) === null);
-  const stale = (await staleBases(options)).map(({ folder, run }): Litter => {
-    const reason = run === null ? dayOld : `${run.command} was killed`;
-    return { kind: 'unfinished backup', key: folder, reason };
-  });
+  const stale = (await staleBases(options)).map(
+    ({ folder, reason }): Litter => ({ kind: 'unfinished backup', key: folder, reason }),
+  );
   const [checks, wal] = [await checkLitter(options), await walLitter(options)];
   return {
     litter: [...stale, ...wal.litter, ...checks.litter],

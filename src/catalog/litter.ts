@@ -142,11 +142,9 @@ function isMeant(key: string, { cluster, database }: DatabaseFilter): boolean {
 /** What killed runs have left: folders of backups, and small files beside the checks. */
 async function unfinished({ storage, stateDir, filter, now }: LitterOptions): Promise<Litter[]> {
   const stale = await staleUnfinished({ storage, stateDir, folder: fullFolder, now });
-  const folders = stale.map(({ folder, run }): Litter => {
-    const begun =
-      run === null ? 'nothing has changed in it for a day' : `${run.command} was killed`;
-    return { kind: 'unfinished backup', key: folder, reason: begun };
-  });
+  const folders = stale.map(
+    ({ folder, reason }): Litter => ({ kind: 'unfinished backup', key: folder, reason }),
+  );
   const begun = [
     ...(await storage.unfinishedObjects(checksFolder)),
     ...(await storage.unfinishedFolders(checksFolder)).map((each) => ({

@@ -10,7 +10,14 @@ import { encodeComponent } from '../core/names.ts';
 import { type Static, Type } from '../core/type_builder.ts';
 import { documentBytes, documentReader } from '../core/validate.ts';
 import { errorNumber, folderMode, partialSuffix, writeNewFile } from '../process/durable.ts';
-import { ownIdentity, type ProcessState, processState } from '../process/identity.ts';
+import {
+  isOfThisBoot,
+  isSameProcess,
+  ownIdentity,
+  type ProcessIdentity,
+  type ProcessState,
+  processState,
+} from '../process/identity.ts';
 import type { Storage } from '../storage/storage.ts';
 
 const runFormat = 1;
@@ -138,8 +145,10 @@ export async function deadRuns(stateDir: string): Promise<RunRecord[]> {
 export interface StaleFolder {
   readonly folder: string;
   readonly modifiedAt: Date;
-  /** The dead run that wrote it; `null` when none is known, and it is old. */
+  /** The dead run that wrote it; `null` when none is known. */
   readonly run: RunRecord | null;
+  /** Why nobody needs it any more. */
+  readonly reason: string;
 }
 
 export interface StaleOptions {
@@ -155,20 +164,39 @@ export function isAbandoned(modifiedAt: Date, now: Date): boolean {
   return now.getTime() - modifiedAt.getTime() > abandonedMs;
 }
 
+/** What becomes of a folder whose writer the store tells: nobody else's is ever taken for dead. */
+function fateOfWriter(
+  writer: ProcessIdentity,
+  own: readonly KnownRun[],
+): { readonly state: ProcessState; readonly run: RunRecord | null } {
+  const recorded = own.find(({ record }) => isSameProcess(record.process, writer));
+  if (recorded !== undefined) return { state: recorded.state, run: recorded.record };
+  return { state: isOfThisBoot(writer) ? processState(writer) : 'unknown', run: null };
+}
+
+/** What the records tell of a folder whose store does not know who writes it. */
+function fateOfRuns(own: readonly KnownRun[]): ReturnType<typeof fateOfWriter> {
+  if (own.some(({ state }) => state === 'alive')) return { state: 'alive', run: null };
+  const dead = own.find(({ state }) => state === 'dead');
+  return { state: dead === undefined ? 'unknown' : 'dead', run: dead?.record ?? null };
+}
+
 /**
- * The unfinished backups that nobody is writing or removing any more: their run is dead on this
- * host; or no run is known for them that could be asked, and they are abandoned.
+ * The unfinished backups that nobody is writing or removing any more: the process that did is dead
+ * on this host, by the store or by the record of its run; or none is known that could be asked, and
+ * they are abandoned.
  */
 export async function staleUnfinished(options: StaleOptions): Promise<StaleFolder[]> {
   const { storage, stateDir, folder: parent, now } = options;
   const unfinished = await storage.unfinishedFolders(parent);
   const runs = await knownRuns(stateDir);
-  return unfinished.flatMap(({ folder, modifiedAt }): StaleFolder[] => {
+  return unfinished.flatMap(({ folder, modifiedAt, writer }): StaleFolder[] => {
     const own = runs.filter(({ record }) => record.folder === folder);
-    if (own.some(({ state }) => state === 'alive')) return [];
-    const dead = own.find(({ state }) => state === 'dead');
-    if (dead !== undefined) return [{ folder, modifiedAt, run: dead.record }];
-    return isAbandoned(modifiedAt, now) ? [{ folder, modifiedAt, run: null }] : [];
+    const { state, run } = writer === undefined ? fateOfRuns(own) : fateOfWriter(writer, own);
+    if (state === 'alive' || (state === 'unknown' && !isAbandoned(modifiedAt, now))) return [];
+    const killed = `${run?.command ?? 'the process that wrote it'} was killed`;
+    const reason = state === 'dead' ? killed : 'nothing has changed in it for a day';
+    return [{ folder, modifiedAt, run, reason }];
   });
 }
 

@@ -74,6 +74,16 @@ export function parseIdentityName(text: string): ProcessIdentity | null {
   return { pid: Number(pid), started, boot, host: decodeComponent(host) ?? host };
 }
 
+/** Whether it is known for sure that a process ran here: no two machines have the same boot. */
+export function isOfThisBoot({ boot }: ProcessIdentity): boolean {
+  return boot !== '' && boot === bootOf();
+}
+
+/** Whether two identities are of one process. */
+export function isSameProcess(a: ProcessIdentity, b: ProcessIdentity): boolean {
+  return identityName(a) === identityName(b);
+}
+
 /** Whether that process still runs. */
 export function processState(identity: ProcessIdentity): ProcessState {
   const own = ownIdentity();

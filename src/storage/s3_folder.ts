@@ -1,6 +1,5 @@
 /** A folder of a bucket that is being written: hidden by its mark until the manifest is there. */
 
-import { randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { HoldfastError } from '../core/errors.ts';
 import type { MeasuredBytes } from '../core/manifest.ts';
@@ -9,6 +8,7 @@ import { joinKey, requireName } from './key.ts';
 import type { PartBuffers } from './part_buffers.ts';
 import type { S3Bucket } from './s3_bucket.ts';
 import { commitName } from './s3_keys.ts';
+import { newOwner } from './s3_marks.ts';
 import { readObject } from './s3_read.ts';
 import { removeObject } from './s3_remove.ts';
 import { uploadObject } from './s3_upload.ts';
@@ -27,7 +27,7 @@ export async function beginFolder(
   if (page !== undefined && page.objects.length + page.folders.length > 0) {
     throw existsError(folder, connection.description);
   }
-  const owner = randomUUID();
+  const owner = newOwner();
   await marks.begin(folder, owner);
   listing.note(folder, false);
   return new S3FolderWriter({ bucket, buffers, folder, facts, owner });

@@ -3,13 +3,30 @@
  * a mark is overwritten when somebody else takes the folder over in order to remove it.
  */
 
+import { randomUUID } from 'node:crypto';
 import { DeleteObjectCommand, GetObjectCommand, PutObjectCommand } from '@aws-sdk/client-s3';
+import {
+  identityName,
+  ownIdentity,
+  type ProcessIdentity,
+  parseIdentityName,
+} from '../process/identity.ts';
 import { encryptionOf } from './s3_attributes.ts';
 import type { S3Connection } from './s3_connection.ts';
 import type { S3Doing } from './s3_errors.ts';
 import { isConditionFailed, isMissing, isNotImplemented, readFailure } from './s3_failure.ts';
 import { indexEntryOf, markOf } from './s3_keys.ts';
 import { existsError } from './store_errors.ts';
+
+/** What this process writes into one mark, and no other process into any. */
+export function newOwner(): string {
+  return `${identityName(ownIdentity())}~${randomUUID()}`;
+}
+
+/** Who has written a mark; `null`: it does not tell, as those of earlier versions. */
+export function writerOf(owner: string): ProcessIdentity | null {
+  return parseIdentityName(owner);
+}
 
 /** The marks of one bucket. */
 export class S3Marks {

@@ -1,12 +1,12 @@
 /** Takes objects and folders out of a bucket. */
 
-import { randomUUID } from 'node:crypto';
 import { DeleteObjectCommand } from '@aws-sdk/client-s3';
 import { HoldfastError } from '../core/errors.ts';
 import { joinKey } from './key.ts';
 import type { S3Bucket } from './s3_bucket.ts';
 import type { S3Doing } from './s3_errors.ts';
 import { indexEntryOf, markOf, parseUploadKey } from './s3_keys.ts';
+import { newOwner } from './s3_marks.ts';
 import { abortUpload, begunUploads } from './s3_uploads.ts';
 
 /** Until a legal hold is lifted, which nobody knows. */
@@ -59,7 +59,7 @@ export async function removeFolder(
   if ((await listing.head(commit)) === null && (await isBegun(bucket, folder))) return;
   const page = await listing.pages(folder, 'tree').next();
   if (page.value === undefined || page.value.objects.length === 0) return;
-  await marks.take(folder, randomUUID());
+  await marks.take(folder, newOwner());
   listing.note(folder, false);
   try {
     await removeObject(bucket, commit);
@@ -87,7 +87,7 @@ export async function removeUnfinished(bucket: S3Bucket, key: string): Promise<v
   if (await listing.isCommitted(key)) return;
   // Whoever still writes into it sees before his commit that it is his no more; and what he
   // committed before this is seen here.
-  await marks.take(key, randomUUID());
+  await marks.take(key, newOwner());
   listing.note(key, false);
   if (await listing.isCommitted(key)) return;
   await removeAll(bucket, key);

@@ -2,22 +2,28 @@
 
 import type { S3Bucket } from './s3_bucket.ts';
 import { indexEntryOf, parentOf, uploadKey } from './s3_keys.ts';
+import { writerOf } from './s3_marks.ts';
 import { arrivedParts, type BegunUpload, begunUploads } from './s3_uploads.ts';
 import type { StoredObject, Survey, UnfinishedFolder, UnfinishedObject } from './storage.ts';
 
-/** The latest change of a folder that was begun: its mark, its objects, parts of uploads. */
-async function lastChange(
-  { connection }: S3Bucket,
+/**
+ * A folder that was begun: who writes it, and its latest change, be it of its mark, its objects, or
+ * parts of uploads.
+ */
+async function describe(
+  { connection, marks }: S3Bucket,
   { folder, modifiedAt }: UnfinishedFolder,
   objects: readonly StoredObject[],
   uploads: readonly BegunUpload[],
-): Promise<Date> {
+): Promise<UnfinishedFolder> {
   const isInside = ({ key }: { readonly key: string }) => key.startsWith(`${folder}/`);
   const dates = [modifiedAt, ...objects.filter(isInside).map((object) => object.modifiedAt)];
   for (const upload of uploads.filter(isInside)) {
     dates.push((await arrivedParts(connection, upload)).modifiedAt);
   }
-  return new Date(Math.max(...dates.map((date) => date.getTime())));
+  const writer = writerOf((await marks.read(folder)) ?? '');
+  const latest = new Date(Math.max(...dates.map((date) => date.getTime())));
+  return { folder, modifiedAt: latest, ...(writer === null ? {} : { writer }) };
 }
 
 /** {@link Storage.unfinishedFolders}, from the index of those that were begun. */
@@ -36,8 +42,7 @@ export async function unfinishedFolders(
       const inside: StoredObject[] = [];
       for await (const page of listing.pages(begun, 'tree')) inside.push(...page.objects);
       const uploads = await begunUploads(bucket.connection, begun);
-      const entry = { folder: begun, modifiedAt };
-      found.push({ folder: begun, modifiedAt: await lastChange(bucket, entry, inside, uploads) });
+      found.push(await describe(bucket, { folder: begun, modifiedAt }, inside, uploads));
     }
   }
   return found;
@@ -69,8 +74,6 @@ export async function survey(bucket: S3Bucket, folder: string): Promise<Survey> 
     begun.push(...page.begun);
   }
   const uploads = begun.length === 0 ? [] : await begunUploads(bucket.connection, folder);
-  const unfinished = begun.map(async (each): Promise<UnfinishedFolder> => {
-    return { folder: each.folder, modifiedAt: await lastChange(bucket, each, hidden, uploads) };
-  });
+  const unfinished = begun.map((each) => describe(bucket, each, hidden, uploads));
   return { objects, unfinishedFolders: await Promise.all(unfinished) };
 }

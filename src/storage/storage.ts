@@ -21,6 +21,7 @@
 import type { Readable } from 'node:stream';
 import type { Tier } from '../core/label.ts';
 import type { MeasuredBytes } from '../core/manifest.ts';
+import type { ProcessIdentity } from '../process/identity.ts';
 
 /** What a store knows about one object. */
 export interface StoredObject {
@@ -140,6 +141,8 @@ export interface Survey {
 export interface UnfinishedFolder {
   readonly folder: string;
   readonly modifiedAt: Date;
+  /** The process that writes or removes it, where the store tells; else absent. */
+  readonly writer?: ProcessIdentity;
 }
 
 /** An object that was begun: a key that nothing finished has, and when it last changed. */

@@ -10,6 +10,7 @@ import {
   PutObjectCommand,
 } from '@aws-sdk/client-s3';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { ownIdentity } from '../../src/process/identity.ts';
 import { createS3Storage } from '../../src/storage/s3.ts';
 import type { S3Options } from '../../src/storage/s3_options.ts';
 import type { FolderFacts, Storage } from '../../src/storage/storage.ts';
@@ -144,7 +145,9 @@ describe('a folder that was begun', () => {
     expect(told.map(({ folder }) => folder)).toEqual(['full/c/d/label']);
     expect(await other.survey?.('full')).toEqual({
       objects: [],
-      unfinishedFolders: [{ folder: 'full/c/d/label', modifiedAt: expect.any(Date) }],
+      unfinishedFolders: [
+        { folder: 'full/c/d/label', modifiedAt: expect.any(Date), writer: ownIdentity() },
+      ],
     });
     await other.removeUnfinished('full/c/d/label');
     expect(await uploads()).toEqual([]);

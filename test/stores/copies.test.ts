@@ -11,6 +11,7 @@ import { createS3Storage } from '../../src/storage/s3.ts';
 import type { Storage } from '../../src/storage/storage.ts';
 import { keysOf } from '../contract/storage_support.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
+import { outcomeOf, spawnCommand } from '../support/command.ts';
 import { type ToldBackup, writeStores } from '../support/copies_scene.ts';
 import { type FlakyProxy, startFlakyProxy } from '../support/flaky_proxy.ts';
 import { type S3Server, startS3Server } from '../support/s3_server.ts';
@@ -120,5 +121,35 @@ describe('BACKUP_DIR and a bucket', () => {
     for (const told of [missed, next]) {
       await expectSame(storage, environment.BACKUP_DIR, told.folder);
     }
+  });
+
+  it('go on where the last process ended, which had not even heard that its folder was begun', async () => {
+    const { bucket, environment, storage } = await openBucket();
+    const config = join(folder, 'begun.yaml');
+    await writeStores(config, { cloud: { bucket, stall_seconds: 2, required: false } });
+    const takeBackup = async () => {
+      const argv = ['postgres', '--json', '--config', config];
+      const own = { environment: { ...bench.environment, ...environment } };
+      const outcome = await outcomeOf(spawnCommand('backup_full', argv, own));
+      expect(outcome.status, outcome.stderr).toBe(0);
+      return jsonOf<{ databases: [ToldBackup] }>(outcome).databases[0];
+    };
+    let marks = 0;
+    proxy.setScript(({ path, method }) => {
+      if (method !== 'PUT' || !/-daily-[^/?]+\.partial(\?|$)/.test(path)) return null;
+      marks += 1;
+      return marks === 1 ? null : { kind: 'hang' };
+    });
+    const missed = await takeBackup();
+    expect(missed.stores[1]).toMatchObject({ status: 'missing' });
+    expect(await storage.unfinishedFolders('full')).toHaveLength(1);
+    proxy.setScript(() => null);
+    const next = await takeBackup();
+    expect(next.older_copies, JSON.stringify(next)).toMatchObject({
+      copied: [{ store: 'cloud', label: missed.label }],
+      lacking: [],
+    });
+    await expectSame(storage, environment.BACKUP_DIR, missed.folder);
+    expect(await storage.unfinishedFolders('')).toEqual([]);
   });
 });

@@ -11,6 +11,8 @@ import {
   removeStale,
   staleUnfinished,
 } from '../../../src/catalog/runs.ts';
+import { ownIdentity } from '../../../src/process/identity.ts';
+import type { Storage } from '../../../src/storage/storage.ts';
 import { failureOf } from '../../contract/storage.ts';
 
 const runsModule = join(import.meta.dirname, '../../../src/catalog/runs.ts');
@@ -97,6 +99,47 @@ describe('the records of runs', () => {
     expect(await readdir(join(stateDir, 'runs'))).toEqual(['00ff.partial', 'alive.json']);
     await forgetDeadRuns({ ...options, now: new Date(Date.now() + 2 * 86_400_000) });
     expect(await readdir(join(stateDir, 'runs'))).toEqual(['alive.json']);
+  });
+
+  it('know nothing better than a store that tells who writes: nobody else is taken for dead', async () => {
+    const { storage, stateDir } = repository;
+    runAndDie('dead', 'aaaa');
+    const [died] = await deadRuns(stateDir);
+    const own = ownIdentity();
+    const elsewhere = { ...own, boot: 'another.1', host: 'another' };
+    const told = {
+      aaaa: died?.process,
+      // Another host brings the same backup there, after a run of this one was killed over it.
+      bbbb: elsewhere,
+      cccc: own,
+      dddd: { ...own, started: '1' },
+      // The same name is given to many machines.
+      eeee: { ...elsewhere, host: own.host },
+    };
+    runAndDie('died over it', 'bbbb');
+    for (const random of [...Object.keys(told), 'ffff']) {
+      await (await storage.createFolder(folderOf(random))).put('x', Buffer.from('x'));
+    }
+    const telling: Pick<Storage, 'unfinishedFolders'> = {
+      unfinishedFolders: async (folder) => {
+        const found = await storage.unfinishedFolders(folder);
+        const writers = new Map(Object.entries(told).map(([key, who]) => [folderOf(key), who]));
+        return found.map((each) => {
+          const writer = writers.get(each.folder);
+          return writer === undefined ? each : { ...each, writer };
+        });
+      },
+    };
+    const options = { storage: telling as Storage, stateDir, folder: 'full', now: new Date() };
+    const stale = await staleUnfinished(options);
+    expect(stale.map(({ folder, run, reason }) => [folder, run?.run_id, reason])).toEqual([
+      [folderOf('aaaa'), 'dead', 'backup_full was killed'],
+      [folderOf('dddd'), undefined, 'the process that wrote it was killed'],
+    ]);
+    const inTwoDays = new Date(Date.now() + 2 * 86_400_000);
+    const later = await staleUnfinished({ ...options, now: inTwoDays });
+    const names = ['aaaa', 'bbbb', 'dddd', 'eeee', 'ffff'];
+    expect(later.map(({ folder }) => folder)).toEqual(names.map(folderOf));
   });
 
   it('leave an unknown folder alone for a day, by what last changed in it', async () => {
