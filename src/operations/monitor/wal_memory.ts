@@ -68,7 +68,8 @@ export async function keepWalMemory(
   known: WalMemory,
   seen: readonly SeenServer[],
 ): Promise<void> {
-  if (seen.length === 0) return;
+  // Where the repository's disk is not mounted nothing is begun in its place.
+  if (seen.length === 0 || !('repository' in context)) return;
   const merged = new Map([...known, ...seen.map((each) => [each.server, each] as const)]);
   const servers = [...merged.values()].sort((a, b) => (a.at < b.at ? 1 : -1)).slice(0, serversMax);
   try {
