@@ -1,7 +1,7 @@
 /**
  * Writes what is generated from the code: the samples and the tables of the settings, the published
- * schemas of manifests, alerts and reports, and the default schedule in `systemd/`. With `--check`
- * it writes nothing and ends with status 1 where a file differs.
+ * schemas of manifests, alerts and reports, and the default schedule in `cron/` and `systemd/`. With
+ * `--check` it writes nothing and ends with status 1 where a file differs.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -13,7 +13,8 @@ import { hookSchemaText } from '../src/core/hook.ts';
 import { manifestSchemaText } from '../src/core/manifest_codec.ts';
 import { monitorSchemaText } from '../src/core/monitor_report.ts';
 import { readTemplate } from '../src/operations/template.ts';
-import { defaultSchedule } from '../src/schedule/default_schedule.ts';
+import { defaultSchedule, usualPlaces } from '../src/schedule/default_schedule.ts';
+import { renderCrontab, usualCronHost } from '../src/schedule/render_cron.ts';
 import { renderSystemd, usualUnitHost } from '../src/schedule/render_systemd.ts';
 
 const projectDir = join(import.meta.dirname, '..');
@@ -26,6 +27,9 @@ function readIfThere(file: string): string {
   }
 }
 
+const crontabOf = (user: string | null) =>
+  renderCrontab(defaultSchedule(), usualCronHost(user), readTemplate('crontab'));
+
 const generators: Readonly<Record<string, (before: string) => string>> = {
   'holdfast.sample.yaml': sampleYaml,
   '.env.example': sampleEnv,
@@ -36,6 +40,8 @@ const generators: Readonly<Record<string, (before: string) => string>> = {
   'docs/schemas/manifest.schema.json': manifestSchemaText,
   'docs/schemas/monitor.schema.json': monitorSchemaText,
   'README.md': (before) => replaceGenerated(before, settingsTable('general')),
+  'cron/crontab': () => crontabOf(null),
+  'cron/cron.d-holdfast': () => crontabOf(usualPlaces.user),
   ...Object.fromEntries(
     renderSystemd(defaultSchedule(), usualUnitHost, readTemplate).map(({ name, text }) => [
       `systemd/${name}`,

@@ -189,9 +189,9 @@ function weekdayPart(weekdays: readonly number[]): string {
 }
 
 /**
- * The same times as systemd's `OnCalendar=` says them (systemd.time(7)): each expression is a line of
- * its own, and the timer elapses at any of them. systemd wants both where a weekday and a day are
- * given; cron is content with either, so that is said in two.
+ * The same times as systemd's `OnCalendar=` says them (systemd.time(7)): each expression is a line
+ * of its own, and the timer elapses at any of them. systemd wants both where a weekday and a day
+ * are given; cron is content with either, so that is said in two.
  *
  * @param timeZone `null`: that of the system
  */

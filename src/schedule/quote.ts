@@ -6,8 +6,8 @@
 import { HoldfastError } from '../core/errors.ts';
 import { shellQuote } from '../core/quote.ts';
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is refused.
-const controlCharacter = /[\u0000-\u001f\u007f]/;
+/** Of ASCII: systemd reads what is left as UTF-8. */
+const controlCharacter = /[^ -~\u0080-\u{10ffff}]/u;
 
 function refuse(text: string, where: string): never {
   throw new HoldfastError('CONFIG_INVALID', `${JSON.stringify(text)} cannot stand in ${where}`, {
@@ -38,11 +38,10 @@ const cEscapes: Readonly<Record<string, string>> = {
   '\t': '\\t',
 };
 
-/** In double quotes with C-style escapes (systemd.syntax(7), "Quoting"), and `%` not as a specifier. */
+/** In double quotes with C-style escapes (systemd.syntax(7), "Quoting"); `%` is no specifier. */
 function quoteC(text: string): string {
   if (text.includes('\0')) refuse(text, 'a unit of systemd');
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are escaped.
-  const escaped = text.replace(/[\\"\u0001-\u001f\u007f]/g, (character) => {
+  const escaped = text.replace(/["\\]|[^ -~\u0080-\u{10ffff}]/gu, (character) => {
     const code = character.charCodeAt(0).toString(16).padStart(2, '0');
     return cEscapes[character] ?? `\\x${code}`;
   });
@@ -71,15 +70,6 @@ export function quoteExecProgram(path: string): string {
 }
 
 /**
- * One assignment of `Environment=` (systemd.exec(5)): `$` means nothing there.
- *
- * @throws HoldfastError CONFIG_INVALID for NUL
- */
-export function quoteAssignment(name: string, value: string): string {
-  return quoteC(`${name}=${value}`);
-}
-
-/**
  * One path in a list of them, as `ReadWritePaths=` has (systemd.exec(5)): quoted, but without
  * C-style escapes, so a backslash stands for what follows.
  *
@@ -102,13 +92,4 @@ export function quoteWholePath(path: string): string {
     refuse(path, 'a unit of systemd');
   }
   return path.replaceAll('%', '%%');
-}
-
-/**
- * A text in a comment or a description: what would end its line, or be put in by systemd, is
- * replaced or doubled.
- */
-export function quoteDescription(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are replaced.
-  return text.replace(/[\u0000-\u001f\u007f]/g, '?').replaceAll('%', '%%');
 }

@@ -14,6 +14,7 @@ import { pruneBackups } from '../../src/cli/prune_backups_command.ts';
 import { restoreBackup } from '../../src/cli/restore_backup_command.ts';
 import { restorePitrCommand } from '../../src/cli/restore_pitr_command.ts';
 import { setupArchiving } from '../../src/cli/setup_archiving_command.ts';
+import { setupCron } from '../../src/cli/setup_cron_command.ts';
 import { verifyBackups } from '../../src/cli/verify_backups_command.ts';
 import { walShip } from '../../src/cli/wal_ship_command.ts';
 import { walStream } from '../../src/cli/wal_stream_command.ts';
@@ -30,6 +31,7 @@ const commands = {
   restore_backup: restoreBackup,
   restore_pitr: restorePitrCommand,
   setup_archiving: setupArchiving,
+  setup_cron: setupCron,
   verify_backups: verifyBackups,
   wal_ship: walShip,
   wal_stream: walStream,

@@ -38,6 +38,14 @@ function settingAt({ settings }: Config, path: string): unknown {
   return second === undefined ? value : (value as Record<string, unknown>)[second];
 }
 
+/** A word about a bucket means nothing where there is none, as AWS_CA_BUNDLE of a machine. */
+function matters(config: Config, path: string): boolean {
+  if (passing.has(path)) return false;
+  if (!path.startsWith('s3.')) return true;
+  const { s3, stores } = config.settings;
+  return s3.bucket !== null || Object.values(stores).some(({ bucket }) => bucket !== undefined);
+}
+
 const plain = (value: unknown): unknown => (value instanceof Secret ? value.reveal() : value);
 
 /**
@@ -96,7 +104,7 @@ export async function requireLastingSettings(
   });
   const differing = allSettings().filter(
     ([path]) =>
-      !passing.has(path) && plain(settingAt(config, path)) !== plain(settingAt(lasting, path)),
+      matters(config, path) && plain(settingAt(config, path)) !== plain(settingAt(lasting, path)),
   );
   const isFleeting = ([path]: (typeof differing)[number]) =>
     config.sources.get(path)?.origin === 'environment';

@@ -78,6 +78,14 @@ describe('settings that a schedule would not have', () => {
     );
   });
 
+  it('are none of a bucket where there is none', async () => {
+    const shell = { AWS_CA_BUNDLE: '/etc/ssl/ca.crt' };
+    await install({ shell });
+    await expect(install({ shell, env: 'BACKUP_BUCKET=backups\n' })).rejects.toThrow(
+      'AWS_CA_BUNDLE is set in this shell alone',
+    );
+  });
+
   it('are none where the shell repeats the default', async () => {
     await install({ shell: { MIN_DISK_SPACE_GB: '10', COMPRESSION: 'zstd' } });
   });
