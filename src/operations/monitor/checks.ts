@@ -6,7 +6,10 @@ import { integrityGroup } from './facts_integrity.ts';
 import { serversGroup } from './facts_servers.ts';
 import { spaceGroup } from './facts_space.ts';
 import { recoveryGroup } from './facts_wal.ts';
+import { logsGroup } from './log_checks.ts';
 import type { CheckGroup } from './monitor_context.ts';
+import { repositoryGroup } from './repository_checks.ts';
+import { runsGroup } from './run_checks.ts';
 
 /** Every group, in no order that matters: findings are sorted. */
 export const checkGroups: readonly CheckGroup[] = [
@@ -16,4 +19,7 @@ export const checkGroups: readonly CheckGroup[] = [
   serversGroup,
   spaceGroup,
   clocksGroup,
+  repositoryGroup,
+  runsGroup,
+  logsGroup,
 ];
