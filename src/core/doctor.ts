@@ -19,6 +19,7 @@ const checkStatuses = {
   backups: exitStatus.store,
   store: exitStatus.store,
   encryption: exitStatus.failed,
+  hooks: exitStatus.failed,
   connection: exitStatus.database,
   programs: exitStatus.database,
   server: exitStatus.database,

@@ -8,14 +8,24 @@ export interface HookTrouble {
   /** `fatal`: it cannot run; `risky`: it runs, and others decide what it does. */
   readonly kind: 'fatal' | 'risky';
   readonly message: string;
-  readonly mend: string;
+  /** What to do, one sentence. */
+  readonly hint: string;
+  /** What to type for it, or `null` where it is not that simple. */
+  readonly command: string | null;
 }
 
 const renamed = 'Name the file of the hook, or take the setting out.';
 
+function fatal(message: string, hint: string): HookTrouble {
+  return { kind: 'fatal', message, hint, command: null };
+}
+
+function typed(kind: HookTrouble['kind'], message: string, command: string): HookTrouble {
+  return { kind, message, hint: `Type ${command}.`, command };
+}
+
 /** Looks at the file of a hook; `null`: there is nothing to say. */
 export async function hookTrouble(path: string): Promise<HookTrouble | null> {
-  const fatal = (message: string, mend: string) => ({ kind: 'fatal', message, mend }) as const;
   let mode: number;
   try {
     const found = await stat(path);
@@ -29,9 +39,9 @@ export async function hookTrouble(path: string): Promise<HookTrouble | null> {
   try {
     await access(path, constants.X_OK);
   } catch {
-    return fatal('this user may not execute it', `Type chmod +x ${shellQuote(path)}.`);
+    return typed('fatal', 'this user may not execute it', `chmod +x ${shellQuote(path)}`);
   }
   if ((mode & 0o002) === 0) return null;
   const message = 'everybody on this machine may write it, and so run programs as this user';
-  return { kind: 'risky', message, mend: `Type chmod o-w ${shellQuote(path)}.` };
+  return typed('risky', message, `chmod o-w ${shellQuote(path)}`);
 }

@@ -102,9 +102,9 @@ async function execute(
   const trouble = await hookTrouble(path);
   if (trouble?.kind === 'fatal') {
     const text = `${name} cannot run: ${trouble.message}`;
-    throw new HoldfastError('HOOK_FAILED', text, { hint: trouble.mend });
+    throw new HoldfastError('HOOK_FAILED', text, { hint: trouble.hint });
   }
-  if (trouble !== null) log.warn(`${name}: ${trouble.message}. ${trouble.mend}`);
+  if (trouble !== null) log.warn(`${name}: ${trouble.message}. ${trouble.hint}`);
   log.detail(`running ${name}`);
   let exit: GroupExit;
   try {

@@ -13,6 +13,7 @@ import type { Context } from '../context.ts';
 import { type DatabaseReport, examineDatabase } from './doctor_database.ts';
 import { examineEncryption } from './doctor_encryption.ts';
 import { failureFinding, finding } from './doctor_finding.ts';
+import { examineHooks } from './doctor_hooks.ts';
 import { examineMachine, examinePrograms } from './doctor_machine.ts';
 import { examineRepository, type RepositoryFacts } from './doctor_repository.ts';
 import { examineSettings, type SettingFact, settingsInEffect } from './doctor_settings.ts';
@@ -133,6 +134,7 @@ export async function examine(context: Context, wish: DoctorWish): Promise<Docto
   const repository = await examineRepository(context);
   const stores = await examineStores(context);
   const encryption = await examineEncryption(context);
+  const hooks = await examineHooks(context);
   const { targets, findings } = await findTargets(context, wish);
   const names = targetNames(targets);
   const numbered = targets.map((target, index) => ({ target, subject: names[index] ?? '' }));
@@ -146,6 +148,7 @@ export async function examine(context: Context, wish: DoctorWish): Promise<Docto
       ...repository.findings,
       ...stores,
       ...encryption,
+      ...hooks,
       ...findings,
       ...(await programFindings(context, reports)),
       ...serverFindings(reports),

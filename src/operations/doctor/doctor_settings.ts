@@ -43,17 +43,17 @@ function aliasOf(setting: Setting | undefined, { origin, name }: Source): string
 export function settingsInEffect({ config }: Context): SettingFact[] {
   const tables = new Map<string, Setting>(allSettings());
   const { settings } = config;
+  const own = settings as unknown as Readonly<Record<string, unknown>>;
   return [...config.sources].map(([name, source]) => {
     const parts = name.split('.');
     const [first = '', ...rest] = parts;
     const last = rest.at(-1) ?? '';
     const entries = first === 'databases' || first === 'stores' ? settings[first] : null;
-    const ownGroup = first === 'connection' || first === 's3' ? settings[first] : null;
+    // `connection.host` stands in a group, `compression` in none.
+    const ownGroup = rest.length > 0 ? own[first] : null;
     const group = entries === null ? ownGroup : entries[rest.slice(0, -1).join('.')];
     const value =
-      group === null
-        ? (settings as unknown as Record<string, unknown>)[name]
-        : (group as Record<string, unknown> | undefined)?.[last];
+      group === null ? own[name] : (group as Record<string, unknown> | undefined)?.[last];
     return {
       name,
       value: shownValue(value),

@@ -35,13 +35,13 @@ describe('the file of a hook', () => {
     const trouble = await hookTrouble(make());
     expect(trouble?.kind).toBe('fatal');
     expect(trouble?.message).toContain(words);
-    expect(trouble?.mend).toMatch(/\.$/);
+    expect(trouble?.hint).toMatch(/\.$/);
   });
 
   it('is a risk where everybody may write it, with what to type', async () => {
     const path = file('open', 0o777);
     const trouble = await hookTrouble(path);
     expect(trouble?.kind).toBe('risky');
-    expect(trouble?.mend).toContain(`chmod o-w '${path.replace("'", "'\\''")}'`);
+    expect(trouble?.command).toBe(`chmod o-w '${path.replace("'", "'\\''")}'`);
   });
 });
