@@ -3,13 +3,14 @@
 import { jobNamePattern } from '../catalog/jobs.ts';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { healthStatus } from '../core/health.ts';
-import { failedJobChange, type JobRun } from '../core/monitor_troubles.ts';
+import { failedJobChange } from '../core/monitor_troubles.ts';
 import { printableText } from '../core/printable.ts';
 import { formatDuration } from '../core/units.ts';
 import { type AlertReport, reportTroubles } from '../operations/alerts/report.ts';
 import { type ChannelTest, testChannels } from '../operations/alerts/test_channels.ts';
 import { jobsOf } from '../operations/monitor/jobs.ts';
 import type { Watched } from '../operations/monitor/monitor.ts';
+import { jobRunFacts } from '../operations/monitor/run_checks.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { formatTable } from './table.ts';
 
@@ -73,20 +74,12 @@ export async function alertFailedJob(
 ): Promise<CommandResult> {
   const job = requireJobName(flags['job-failed']);
   const known = (await jobsOf(watched)).find(({ record }) => record.job === job);
-  const run: JobRun | null =
-    known === undefined
-      ? null
-      : {
-          startedAt: known.record.started_at,
-          finishedAt: known.record.finished_at,
-          exitStatus: known.record.exit_status,
-          isDead: known.state === 'dead',
-        };
+  const run = known === undefined ? null : jobRunFacts(known);
   const change = failedJobChange(job, run, context.clock());
   const report = await reportTroubles(context, change);
   for (const { error } of report.failures) context.log.warn(toHoldfastError(error).message);
-  const news = change.news?.map(({ title }) => title) ?? [];
-  const text = news.length === 0 ? `the job ${job} has told its failure itself\n` : `${news}\n`;
-  const json = { exit_status: healthStatus.ok, job, told: news, alerts: alertDocument(report) };
+  const told = [...(change.firing ?? []), ...(change.news ?? [])].map(({ title }) => title);
+  const text = told.length === 0 ? `the job ${job} has told its failure itself\n` : `${told}\n`;
+  const json = { exit_status: healthStatus.ok, job, told, alerts: alertDocument(report) };
   return { status: healthStatus.ok, json, text, outcomes: [] };
 }

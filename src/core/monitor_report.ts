@@ -11,7 +11,7 @@ import { type Static, Type } from './type_builder.ts';
 import { documentReader } from './validate.ts';
 
 /** The version of the document. */
-export const monitorFormat = 1;
+const monitorFormat = 1;
 
 const closed = { additionalProperties: false } as const;
 const Text = Type.String({ minLength: 1 });
@@ -116,7 +116,7 @@ export const parseMonitorReport = documentReader(monitorSchema, {
 
 const gravity: readonly HealthLevel[] = ['ok', 'unknown', 'warning', 'critical'];
 
-/** The order in which findings are told: the worst last, where eyes are; then as checks are listed. */
+/** The order in which findings are told: the worst last, where eyes are. */
 export function inOrderOfGravity(findings: readonly HealthFinding[]): HealthFinding[] {
   const rank = ({ level }: HealthFinding) => gravity.indexOf(level);
   const place = ({ check }: HealthFinding) => healthChecks.indexOf(check);

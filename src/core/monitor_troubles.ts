@@ -2,6 +2,7 @@
 
 import type { Priority } from './alert.ts';
 import type { HealthCheck, HealthFinding, HealthLevel } from './health.ts';
+import { type JobRunFacts, jobRun } from './health_runs.ts';
 import type { MonitorReport } from './monitor_report.ts';
 import { printable } from './printable.ts';
 import type { AlertChange, Trouble } from './trouble.ts';
@@ -81,46 +82,36 @@ export function alertChangeOf(report: MonitorReport, unasked: readonly HealthChe
   };
 }
 
-/** A run of a job, as far as its record tells. */
-export interface JobRun {
-  readonly startedAt: string;
-  readonly finishedAt: string | null;
-  readonly exitStatus: number | null;
-  /** Its process is gone, and it never ended. */
-  readonly isDead: boolean;
-}
-
 /** A run that ended so long ago is not the one that somebody else has just seen fail. */
 const justNowMs = 10 * 60_000;
 
 /**
  * What there is to tell of a job that somebody else (systemd) has seen fail. A run that ended by
- * itself has told its failure itself; one that was killed could not, nor one that never began.
+ * itself has told its failure itself; one that was killed could not, which is the trouble that the
+ * monitor would find; nor could one that never began.
  *
  * @param run the last run of the job; `null`: none is known
  */
-export function failedJobChange(job: string, run: JobRun | null, now: Date): AlertChange {
-  const endedMs = Date.parse(run?.finishedAt ?? '');
-  const isJustNow = now.getTime() - endedMs <= justNowMs;
-  if (run !== null && run.exitStatus !== null && run.exitStatus !== 0 && isJustNow) return {};
-  const isDead = run?.isDead === true;
-  const title = isDead
-    ? `the job ${job} began at ${run.startedAt} and was killed`
-    : `the job ${job} failed before it could say why`;
+export function failedJobChange(job: string, run: JobRunFacts | null, now: Date): AlertChange {
+  if (run?.state === 'dead') return { firing: [troubleOf(checkSpace, jobRun(run, now))] };
+  const endedMs = run?.finishedAt?.getTime() ?? 0;
+  const hasFailed = run !== null && run.exitStatus !== null && run.exitStatus !== 0;
+  if (hasFailed && now.getTime() - endedMs <= justNowMs) return {};
+  const title = `the job ${job} failed before it could say why`;
   const mend =
-    `journalctl --unit holdfast-${job} has its last words, journalctl --dmesg a lack of memory. ` +
-    'The next run removes what it has left.';
+    `journalctl --unit holdfast-${job} has its last words; scripts/doctor.ts says what is wrong ` +
+    'with the settings.';
   return {
     news: [
       {
-        event: 'runs',
+        event: 'check.runs',
         key: `failed_job/${job}`,
         priority: 'high',
         title,
         message: `${title}\nwhat to do: ${mend}`,
         cluster: null,
         database: null,
-        details: { job, started_at: run?.startedAt ?? null, exit_status: run?.exitStatus ?? null },
+        details: { job, last_run_at: run?.startedAt.toISOString() ?? null },
       },
     ],
   };

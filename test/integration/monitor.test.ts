@@ -271,9 +271,12 @@ describe('alert', () => {
     const killed = { ...record, finished_at: null, exit_status: null };
     killed.process = { ...record.process, pid: 1, started: '0' };
     await writeFile(path, JSON.stringify(killed));
-    expect(await tell()).toEqual([
-      `runs: the job daily began at ${record.started_at} and was killed`,
-    ]);
+    const title = 'runs: daily: the job daily began and never ended: its process is gone';
+    expect(await tell()).toEqual([`check.runs: ${title}`]);
+    // It is one trouble, for systemd and for the monitor, told once.
+    expect((await alertRun()).sent).not.toContain('firing check.runs');
+    await writeFile(path, JSON.stringify({ ...record, exit_status: 0 }));
+    expect((await alertRun()).sent).toContain('resolved check.runs');
   });
 
   it('wants to be typed right: status 2, and what there is', async () => {

@@ -4,7 +4,13 @@ import { readFile } from 'node:fs/promises';
 import { type KnownJob, readJobs } from '../../catalog/jobs.ts';
 import { type KnownRun, knownRuns } from '../../catalog/runs.ts';
 import type { HealthFinding } from '../../core/health.ts';
-import { type DeadRunFacts, deadRun, jobOnTime, jobRun } from '../../core/health_runs.ts';
+import {
+  type DeadRunFacts,
+  deadRun,
+  type JobRunFacts,
+  jobOnTime,
+  jobRun,
+} from '../../core/health_runs.ts';
 import { parseBaseLabel, parseLabel } from '../../core/label.ts';
 import { decodeComponent } from '../../core/names.ts';
 import { planSchedule } from '../../core/schedule.ts';
@@ -77,20 +83,18 @@ async function deadFindings(
   return [...last.values()];
 }
 
-function jobFinding({ record, state }: KnownJob, now: Date): HealthFinding {
+/** The last run of a job, as its record tells it. */
+export function jobRunFacts({ record, state }: KnownJob): JobRunFacts {
   const finished = record.finished_at;
-  return jobRun(
-    {
-      job: record.job,
-      command: record.command,
-      runId: record.run_id,
-      startedAt: new Date(record.started_at),
-      finishedAt: finished === null ? null : new Date(finished),
-      exitStatus: record.exit_status,
-      state,
-    },
-    now,
-  );
+  return {
+    job: record.job,
+    command: record.command,
+    runId: record.run_id,
+    startedAt: new Date(record.started_at),
+    finishedAt: finished === null ? null : new Date(finished),
+    exitStatus: record.exit_status,
+    state,
+  };
 }
 
 /** When this machine was started; `null` where nobody tells (proc(5), `btime`). */
@@ -128,7 +132,7 @@ async function scheduleFindings(
 async function checkRuns(monitor: MonitorContext): Promise<readonly HealthFinding[]> {
   const { context, now } = monitor;
   const jobs = await readJobs(context.repository.stateDir);
-  const findings = jobs.map((job) => jobFinding(job, now));
+  const findings = jobs.map((job) => jobRun(jobRunFacts(job), now));
   findings.push(...(await deadFindings(monitor, jobs)));
   try {
     findings.push(...(await scheduleFindings(monitor, jobs)));

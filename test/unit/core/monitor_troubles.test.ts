@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { decideAlerts } from '../../../src/core/alert_state.ts';
 import type { HealthCheck, HealthFinding } from '../../../src/core/health.ts';
+import { type JobRunFacts, jobRun } from '../../../src/core/health_runs.ts';
 import { monitorReport } from '../../../src/core/monitor_report.ts';
 import { alertChangeOf, failedJobChange } from '../../../src/core/monitor_troubles.ts';
 import { sampleFinding } from '../../support/health_findings.ts';
@@ -104,31 +105,33 @@ describe('what the monitor has found', () => {
 });
 
 describe('a job that systemd has seen fail', () => {
-  const ended = {
-    startedAt: '2026-11-21T11:50:00.000Z',
-    finishedAt: '2026-11-21T11:59:00.000Z',
+  const ended: JobRunFacts = {
+    job: 'daily',
+    command: 'backup_full.ts',
+    runId: 'r1',
+    startedAt: new Date('2026-11-21T11:50:00.000Z'),
+    finishedAt: new Date('2026-11-21T11:59:00.000Z'),
     exitStatus: 3,
-    isDead: false,
+    state: 'ended',
   };
-  const titleOf = (run: typeof ended | null) => failedJobChange('daily', run, now).news?.[0]?.title;
+  const titleOf = (run: JobRunFacts | null) => failedJobChange('daily', run, now).news?.[0]?.title;
 
   it('has told its failure itself where it ended by itself just now', () => {
     expect(failedJobChange('daily', ended, now)).toEqual({});
   });
 
-  it('is told of where it was killed', () => {
-    const killed = { ...ended, finishedAt: null, exitStatus: null, isDead: true };
-    expect(failedJobChange('daily', killed as never, now).news?.[0]).toMatchObject({
-      event: 'runs',
-      priority: 'high',
-      title: 'the job daily began at 2026-11-21T11:50:00.000Z and was killed',
-    });
+  it('is told of where it was killed, as the monitor will find it', () => {
+    const killed = { ...ended, finishedAt: null, exitStatus: null, state: 'dead' } as const;
+    const change = failedJobChange('daily', killed, now);
+    expect(change.firing).toEqual(changeOf([jobRun(killed, now)]).firing);
+    expect(change.firing).toMatchObject([{ key: 'check/runs/daily', priority: 'critical' }]);
+    expect(change.news).toBeUndefined();
   });
 
   it('is told of where it never began, whatever the run before it said', () => {
     const title = 'the job daily failed before it could say why';
     expect(titleOf(null)).toBe(title);
-    expect(titleOf({ ...ended, finishedAt: '2026-11-20T02:00:00.000Z' })).toBe(title);
+    expect(titleOf({ ...ended, finishedAt: new Date('2026-11-20T02:00:00.000Z') })).toBe(title);
     expect(titleOf({ ...ended, exitStatus: 0 })).toBe(title);
   });
 });
