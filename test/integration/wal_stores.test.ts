@@ -13,6 +13,7 @@ import { asServerUser, makeServerFolder } from '../support/base_backup.ts';
 import type { CommandName } from '../support/command.ts';
 import { digestsBelow, writeStores } from '../support/copies_scene.ts';
 import { type AgeKey, makeAgeKey } from '../support/encryption_keys.ts';
+import { until } from '../support/fault.ts';
 import { jsonOf } from '../support/workbench.ts';
 
 interface Point {
@@ -183,6 +184,17 @@ async function damage(store: string): Promise<{ name: string; mend: () => Promis
   return { name: file.slice(0, 24), mend: () => writeFile(path, whole) };
 }
 
+/** The rows of a server that was recovered, which is stopped then. */
+async function toldIn(pgdata: string, socket: string): Promise<string> {
+  const program = (name: string, ...args: string[]) =>
+    asServerUser(bench.cluster, join(bench.cluster.binDirectory, name), args);
+  const sql = 'SELECT string_agg(n::text, chr(44) ORDER BY n) FROM told';
+  const server = ['-h', socket, '-p', String(port), '-U', 'postgres', '-d', 'postgres'];
+  const { stdout } = await program('psql', '-XqAt', ...server, '-c', sql);
+  await program('pg_ctl', '-D', pgdata, '-m', 'immediate', '-w', 'stop');
+  return stdout.trim();
+}
+
 describe('a recovery from one store', () => {
   const wanted = (pgdata: string, ...flags: string[]) =>
     run('restore_pitr', ['--pgdata', pgdata, '--store', 'near', ...flags]);
@@ -212,15 +224,43 @@ describe('a recovery from one store', () => {
     expect(moved.segment >= name).toBe(true);
     const result = jsonOf<{ socket: string; wal_folder: null }>(outcome);
     expect(result.wal_folder).toBeNull();
-    const program = (name: string, ...args: string[]) =>
-      asServerUser(bench.cluster, join(bench.cluster.binDirectory, name), args);
-    const sql = 'SELECT string_agg(n::text, chr(44) ORDER BY n) FROM told';
-    const server = ['-h', result.socket, '-p', String(port), '-U', 'postgres', '-d', 'postgres'];
-    const { stdout } = await program('psql', '-XqAt', ...server, '-c', sql);
-    expect(stdout.trim()).toBe('1,2,3');
-    await program('pg_ctl', '-D', pgdata, '-m', 'immediate', '-w', 'stop');
+    expect(await toldIn(pgdata, result.socket)).toBe('1,2,3');
     expect((await readdir(folder)).filter((each) => each.endsWith('.wal'))).toEqual([]);
     await rename(`${bench.archive}.away`, bench.archive);
     await mend();
+  });
+
+  it('reads what still waits to be carried away, where nothing is kept here', async () => {
+    await writeConfig({ local_copy: false });
+    const [row] = await bench.cluster.sql('SELECT pg_current_wal_lsn()::text AS lsn');
+    await commit(4);
+    await bench.cluster.sql('CHECKPOINT');
+    await commit(5);
+    const archived = async () => (await readdir(join(bench.archive, '00000001'))).sort().at(-1);
+    const [last] = await bench.cluster.sql(
+      'SELECT pg_walfile_name(pg_current_wal_lsn() - 1) AS name',
+    );
+    const name = String(last?.name);
+    await until('the segment is archived', async () => ((await archived()) ?? '') >= name || null);
+    expect(await readdir(join(archiveIn('near'), '00000001'))).not.toContain(`${name}.zst.age`);
+    const target = ['--target-lsn', String(row?.lsn), '--identity', key.identity];
+    const planned = await wanted(join(folder, 'waiting'), '--dry-run', ...target);
+    expect(planned.status, planned.stderr).toBe(0);
+    // Of another server nothing is taken, whatever it is called.
+    const claimFile = join(bench.archive, 'claim.json');
+    const claim = await readFile(claimFile, 'utf8');
+    await writeFile(
+      claimFile,
+      claim.replace(/"system_identifier":\s*"\d/, '"system_identifier":"9'),
+    );
+    const refused = await wanted(join(folder, 'waiting'), '--dry-run', ...target);
+    expect(refused.stdout).toContain('TARGET_UNREACHABLE');
+    await writeFile(claimFile, claim);
+    // To the end, out of both.
+    const pgdata = join(folder, 'from both');
+    const flags = ['--start', '--port', String(port), '--identity', key.identity];
+    const outcome = await wanted(pgdata, ...flags);
+    expect(outcome.status, outcome.stderr).toBe(0);
+    expect(await toldIn(pgdata, jsonOf<{ socket: string }>(outcome).socket)).toBe('1,2,3,4,5');
   });
 });

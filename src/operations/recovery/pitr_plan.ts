@@ -22,6 +22,7 @@ import { walTree } from '../../core/wal_ranges.ts';
 import { openStreamedArchive, unfinishedFile } from '../archiving/streamed_archive.ts';
 import { indexSegments } from '../archiving/wal_index.ts';
 import type { RepositoryContext } from '../context.ts';
+import { withWaitingWal } from './waiting_wal.ts';
 
 /** A base backup whose manifest can be read. */
 export type UsableBase = BaseEntry & { readonly manifest: BaseManifest };
@@ -264,7 +265,8 @@ export async function planPitr(
 ): Promise<PitrPlan> {
   const { cluster, bases: all } = await chooseCluster(context, named);
   const bases = without(all, avoid, context.clock());
-  const { archive, listing } = await openStreamedArchive(context, cluster);
+  const reading = await withWaitingWal(context, cluster);
+  const { archive, listing } = await openStreamedArchive(reading, cluster);
   const tree = walTree(listing);
   const scene: Scene = { context, archive, tree, bases };
   const verdicts: Verdict[] = [];
