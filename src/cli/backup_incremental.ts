@@ -35,7 +35,8 @@ interface Afterwards {
 
 function gapsError({ cluster }: IncrementalResult, open: number): HoldfastError | null {
   if (open === 0) return null;
-  const text = `${formatCount(open, 'gap')} in the WAL of ${printable(cluster)}: no recovery goes across`;
+  const gaps = formatCount(open, 'gap');
+  const text = `${gaps} in the WAL of ${printable(cluster)}: no recovery goes across`;
   return new HoldfastError('DAMAGED', text, {
     hint: 'scripts/backup_incremental.ts --base now begins anew behind it.',
   });

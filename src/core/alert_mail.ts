@@ -16,7 +16,7 @@ export interface AlertMail {
   readonly subject: string;
   readonly text: string;
   readonly html: string;
-  /** The same for each try: a mail that comes twice is one to those who read it. RFC 5322, 3.6.4. */
+  /** The same for each try: a mail that comes twice is one to who reads it. RFC 5322, 3.6.4. */
   readonly messageId: string;
   /** The same for all mails of one trouble, so that mail programs show them as one thread. */
   readonly thread: string;
@@ -45,7 +45,7 @@ const colours: Readonly<Record<string, string>> = {
   resolved: '#2e7d32',
 };
 
-/** The right side of message identifiers: the domain of the sender, in letters that may be there. */
+/** The right side of message identifiers: the sender's domain, in letters that may be there. */
 function domainOf(from: string): string {
   const domain = /@([A-Za-z0-9.-]+)[^@]*$/.exec(from)?.[1] ?? '';
   return domain === '' ? 'holdfast.invalid' : domain.toLowerCase();

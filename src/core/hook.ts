@@ -1,4 +1,4 @@
-/** What a hook is told: one JSON document on its standard input, and the same in variables. Pure. */
+/** What a hook is told: a JSON document on its standard input, and the same in variables. Pure. */
 
 import { type Static, Type } from './type_builder.ts';
 
@@ -13,7 +13,7 @@ export const hookNames = [
 export type HookName = (typeof hookNames)[number];
 
 /** The version of the document. */
-export const hookFormat = 1;
+const hookFormat = 1;
 
 const closed = { additionalProperties: false } as const;
 const Text = Type.String({ minLength: 1 });

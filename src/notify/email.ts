@@ -193,8 +193,8 @@ async function deliver(
  * Mail as a channel. Where the server takes the mail for some recipients and refuses others it is
  * delivered: sending it again would bring it twice to those who have it. Who was refused is told.
  *
- * @throws HoldfastError CONFIG_INVALID for an SMTP_URL that is none; `send` throws as the port says,
- *   and what the signal was fired with
+ * @throws HoldfastError CONFIG_INVALID for an SMTP_URL that is none; `send` throws as the port
+ *   says, and what the signal was fired with
  */
 export function emailChannel(options: EmailOptions): Channel {
   const server = parseSmtpUrl(options.url);

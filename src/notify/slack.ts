@@ -1,4 +1,4 @@
-/** Alerts into a chat, by an incoming webhook. Whoever knows its URL may write there: it is secret. */
+/** Alerts into a chat, by an incoming webhook. Who knows its URL may write there: it is secret. */
 
 import type { Priority } from '../core/alert.ts';
 import { slackMessage } from '../core/alert_slack.ts';

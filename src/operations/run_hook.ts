@@ -24,8 +24,8 @@ export interface Hooks {
   /**
    * To be called before anything is begun; once it was, it does nothing any more.
    *
-   * @throws HoldfastError HOOK_FAILED where a hook that fails means that the run does; the reason of
-   *   the context's signal
+   * @throws HoldfastError HOOK_FAILED where a hook that fails means that the run does; the reason
+   *   of the context's signal
    */
   before(known?: HookFacts): Promise<void>;
   /**
@@ -214,8 +214,8 @@ export async function withHooks<T>(
 }
 
 /**
- * Calls the hook after work that has succeeded, and tells of one that has failed, which is a failure
- * of the run.
+ * Calls the hook after work that has succeeded, and tells of one that has failed, which is a
+ * failure of the run.
  *
  * @returns as {@link Hooks.after}
  */

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Alert } from '../../../src/core/alert.ts';
 import { alertMail } from '../../../src/core/alert_mail.ts';
-import { alertFacts, oneLine, runbookLink } from '../../../src/core/alert_words.ts';
 
 const alert: Alert = {
   format: 1,
@@ -73,21 +72,5 @@ describe('the mail of an alert', () => {
 
   it('has a domain in its names also where the sender has none that may be there', () => {
     expect(alertMail(alert, 'holdfast').messageId).toMatch(/@holdfast\.invalid>$/);
-  });
-});
-
-describe('what an alert tells beside its message', () => {
-  it('has no empty values, and the link only where no browser would open it', () => {
-    const names = alertFacts(alert).map(([name]) => name);
-    expect(names).toEqual(['database', 'cluster', 'host', 'priority', 'at', 'exit status', 'key']);
-    const local = { ...alert, details: { runbook: '/opt/holdfast/docs/alerts.md' } };
-    expect(runbookLink(local)).toBeNull();
-    expect(alertFacts(local)).toContainEqual(['runbook', '/opt/holdfast/docs/alerts.md']);
-    expect(runbookLink({ ...alert, details: { runbook: 'javascript:alert(1)' } })).toBeNull();
-  });
-
-  it('fits on one line', () => {
-    expect(oneLine(' a\n\tb  c ')).toBe('a b c');
-    expect(oneLine('abcdef', 4)).toBe('abc…');
   });
 });
