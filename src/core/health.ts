@@ -56,6 +56,8 @@ export interface HealthFinding {
   readonly mend: string | null;
   /** Numbers behind it, by names with units (`age_seconds`), for metrics and details. */
   readonly values: Readonly<Record<string, number>>;
+  /** Checks that could not be made because of it: what they have found before is not over. */
+  readonly silences?: readonly HealthCheck[];
 }
 
 const gravity: readonly HealthLevel[] = ['ok', 'unknown', 'warning', 'critical'];

@@ -192,7 +192,7 @@ export function checkLeftovers(
 /** A server that does not answer, or that does not let the role in. */
 export function unaskedServer(about: HealthAbout, problem: HoldfastError): HealthFinding {
   const isDown = problem.code === 'DATABASE_UNREACHABLE';
-  return shownFinding({
+  const finding = shownFinding({
     ...about,
     level: isDown ? 'critical' : 'unknown',
     message: `the server cannot be asked: ${problem.message}`,
@@ -200,4 +200,5 @@ export function unaskedServer(about: HealthAbout, problem: HoldfastError): Healt
     found: problem.message,
     mend: problem.hint ?? 'scripts/doctor.ts tells what is wrong with the connection.',
   });
+  return { ...finding, silences: ['wal_waiting', 'wal_space', 'slots', 'leftovers', 'clock'] };
 }

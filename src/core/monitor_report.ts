@@ -39,6 +39,8 @@ const Finding = Type.Object(
     since: NullableText,
     mend: NullableText,
     values: Type.Record(Type.String(), Type.Number()),
+    /** Checks that could not be made because of it. */
+    silences: Type.Optional(Type.Array(Check)),
   },
   closed,
 );

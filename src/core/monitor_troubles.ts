@@ -59,7 +59,8 @@ function troubleOf(space: string, finding: HealthFinding): Trouble {
 /**
  * What a run of the monitor tells whoever listens. What is warned of or critical is a trouble, and
  * has ended when its check says so or has nothing to say of it any more. What could not be asked is
- * a trouble of another name: it ends no other, and neither does a check that was not made.
+ * a trouble of another name: it ends no other, and neither does a check that was not made at all, or
+ * not of a server that does not answer.
  *
  * @param unasked checks that were not made at all
  */
@@ -67,7 +68,8 @@ export function alertChangeOf(report: MonitorReport, unasked: readonly HealthChe
   const at = (...levels: readonly HealthLevel[]) =>
     report.findings.filter(({ level }) => levels.includes(level));
   const blind = at('unknown');
-  const silent = new Set([...unasked, ...blind.map(({ check }) => check)]);
+  const silenced = report.findings.flatMap(({ silences = [] }) => silences);
+  const silent = new Set([...unasked, ...silenced, ...blind.map(({ check }) => check)]);
   return {
     firing: [
       ...at('warning', 'critical').map((finding) => troubleOf(checkSpace, finding)),

@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { decideAlerts } from '../../../src/core/alert_state.ts';
+import { HoldfastError } from '../../../src/core/errors.ts';
 import type { HealthCheck, HealthFinding } from '../../../src/core/health.ts';
 import { type JobRunFacts, jobRun } from '../../../src/core/health_runs.ts';
+import { unaskedServer } from '../../../src/core/health_server.ts';
 import { monitorReport } from '../../../src/core/monitor_report.ts';
 import { alertChangeOf, failedJobChange } from '../../../src/core/monitor_troubles.ts';
 import { sampleFinding } from '../../support/health_findings.ts';
@@ -89,6 +91,17 @@ describe('what the monitor has found', () => {
       ['firing check/archiver/db1:5432'],
       ['firing unknown/archiver/the archiver'],
       ['resolved unknown/archiver/the archiver'],
+      ['resolved check/archiver/db1:5432'],
+    ]);
+  });
+
+  it('is not taken for ended where its server does not answer', () => {
+    const slot = sampleFinding({ check: 'slots', level: 'warning' });
+    const problem = new HoldfastError('DATABASE_UNREACHABLE', 'no answer');
+    const down = unaskedServer(sampleFinding(), problem);
+    expect(runs([fine, slot], [down], [fine, slot])).toEqual([
+      ['firing check/slots/db1:5432'],
+      ['firing check/archiver/db1:5432'],
       ['resolved check/archiver/db1:5432'],
     ]);
   });
