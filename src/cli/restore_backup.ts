@@ -258,7 +258,11 @@ async function restoreFrom(
     cluster: source.manifest?.cluster ?? null,
     server: serverOf(chosen.server),
   } as const;
-  return withHooks(context, subject, (hooks) => restoreAndTell(invocation, request, named, hooks));
+  const outcome = await withHooks(context, subject, (hooks) =>
+    restoreAndTell(invocation, request, named, hooks),
+  );
+  const { failure, ...result } = outcome;
+  return { ...result, outcomes: [{ ...subject, error: failure, facts: {} }] };
 }
 
 /** Restores between its hooks. With one that fails behind it the old database is never dropped. */
@@ -267,7 +271,7 @@ async function restoreAndTell(
   request: Omit<RestoreRequest, 'confirm'>,
   named: string | undefined,
   hooks: Hooks,
-): Promise<CommandResult> {
+): Promise<CommandResult & { readonly failure: HoldfastError | null }> {
   const { context, flags } = invocation;
   const { description, manifest } = request.source;
   const label = manifest?.label ?? null;
@@ -290,5 +294,6 @@ async function restoreAndTell(
   const status = failure?.status ?? exitStatus.done;
   const error = failure === null ? {} : errorDocument(failure);
   const warnings = [...result.warnings, ...hooks.warnings];
-  return { status, json: { exit_status: status, ...error, ...result, warnings, old_dropped } };
+  const json = { exit_status: status, ...error, ...result, warnings, old_dropped };
+  return { status, json, failure };
 }

@@ -239,7 +239,9 @@ async function recover(invocation: Invocation, wish: Wish, hooks: Hooks): Promis
   const { notes, walFolder } = result;
   const error = failure === null ? {} : errorDocument(failure);
   const json = { exit_status: status, ...error, dry_run: false, plan: planned, socket, report };
-  return { status, json: { ...json, warnings, notes, aside, check, wal_folder: walFolder } };
+  const told = { ...json, warnings, notes, aside, check, wal_folder: walFolder };
+  const about = { event: 'recovery', cluster: plan.cluster, database: null, server: null } as const;
+  return { status, json: told, outcomes: [{ ...about, error: failure, facts: {} }] };
 }
 
 /** Runs the command. */
