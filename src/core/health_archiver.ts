@@ -111,50 +111,57 @@ function wayFinding(about: HealthAbout, facts: ArchiverHealth): HealthFinding | 
   return null;
 }
 
-/** Whether the archiver of a server works. @param maxMinutes the setting max_archive_age_minutes */
-export function checkArchiver(
+/** What was archived last. */
+function lastOf({ lastArchived, lastArchivedAt }: ArchiverHealth): string {
+  return lastArchivedAt === null
+    ? 'nothing was archived yet'
+    : `${lastArchived} archived at ${lastArchivedAt.toISOString()}`;
+}
+
+function expectedEvery(limitSeconds: number): string {
+  return `a segment archived every ${formatDuration(limitSeconds)} while the server writes`;
+}
+
+function failingFinding(
   about: HealthAbout,
   facts: ArchiverHealth,
-  maxMinutes: number,
+  limitSeconds: number,
+): HealthFinding {
+  const { lastFailed, lastFailedAt, failedCount, waiting } = facts;
+  return healthFinding(about, {
+    level: 'critical',
+    message: `archiving ${lastFailed} fails: ${formatCount(failedCount, 'failure')} so far`,
+    expected: expectedEvery(limitSeconds),
+    found: `${lastOf(facts)}; ${lastFailed} failed at ${lastFailedAt?.toISOString()}`,
+    since: waiting?.oldestAt ?? lastFailedAt,
+    mend: mendArchiver,
+  });
+}
+
+/** Whether a server that writes has archived anything of late, as far as no failure is counted. */
+function silenceFinding(
+  about: HealthAbout,
+  facts: ArchiverHealth,
+  limitSeconds: number,
   now: Date,
 ): HealthFinding {
-  const { lastArchivedAt, lastArchived, lastFailed, lastFailedAt, failedCount, waiting } = facts;
-  const age = lastArchivedAt === null ? null : Math.max(0, secondsBetween(lastArchivedAt, now));
-  const values = age === null ? {} : { age_seconds: age, failures: failedCount };
-  const isBad = isFailing(facts);
-  const way = isBad ? null : wayFinding(about, facts);
-  if (way !== null) return { ...way, values };
-  const limit = maxMinutes * 60;
-  const expected = `a segment archived every ${formatDuration(limit)} while the server writes`;
-  const last =
-    lastArchivedAt === null
-      ? 'nothing was archived yet'
-      : `${lastArchived} archived at ${lastArchivedAt.toISOString()}`;
-  if (isBad) {
-    return healthFinding(about, {
-      level: 'critical',
-      message: `archiving ${lastFailed} fails: ${formatCount(failedCount, 'failure')} so far`,
-      expected,
-      found: `${last}; ${lastFailed} failed at ${lastFailedAt?.toISOString()}`,
-      since: waiting?.oldestAt ?? lastFailedAt,
-      mend: mendArchiver,
-      values,
-    });
-  }
+  const { waiting, lastArchivedAt } = facts;
   const since = silentSince(facts);
   const silent = since === null ? 0 : secondsBetween(since, now);
-  const level = levelAbove(silent, limit, 2 * limit);
+  const level = levelAbove(silent, limitSeconds, 2 * limitSeconds);
+  const words = { level, expected: expectedEvery(limitSeconds) };
   if (level === 'ok') {
     const message =
-      age === null ? 'nothing waits to be archived' : `it archived ${formatAge(age)} ago`;
-    return healthFinding(about, { level, message, expected, found: last, values });
+      lastArchivedAt === null
+        ? 'nothing waits to be archived'
+        : `it archived ${formatAge(Math.max(0, secondsBetween(lastArchivedAt, now)))} ago`;
+    return healthFinding(about, { ...words, message, found: lastOf(facts) });
   }
   const waits = waiting?.oldestAt == null ? '' : `: ${formatCount(waiting.count, 'segment')} wait`;
   return healthFinding(about, {
-    level,
+    ...words,
     message: `the server writes, and has archived nothing for ${formatAge(silent)}${waits}`,
-    expected,
-    found: `${last}, and no failure is counted since`,
+    found: `${lastOf(facts)}, and no failure is counted since`,
     since,
     mend:
       waits === ''
@@ -162,8 +169,26 @@ export function checkArchiver(
           'archive_timeout the server ends segments itself.'
         : 'A command that ends with a status above 125 (127: not found, 137: killed) is not ' +
           `counted as a failure: ${mendArchiver}`,
-    values,
   });
+}
+
+/** Whether the archiver of a server works. @param maxMinutes the setting max_archive_age_minutes */
+export function checkArchiver(
+  about: HealthAbout,
+  facts: ArchiverHealth,
+  maxMinutes: number,
+  now: Date,
+): HealthFinding {
+  const { lastArchivedAt, failedCount } = facts;
+  const limit = maxMinutes * 60;
+  const age = lastArchivedAt === null ? null : Math.max(0, secondsBetween(lastArchivedAt, now));
+  const values = age === null ? {} : { age_seconds: age, failures: failedCount };
+  if (isFailing(facts)) return { ...failingFinding(about, facts, limit), values };
+  const way = wayFinding(about, facts);
+  if (way !== null && (way.level === 'ok' || !hasArchiver(facts))) return { ...way, values };
+  const silence = silenceFinding(about, facts, limit, now);
+  // That it is dead is worse than that it is another one.
+  return { ...(way === null || silence.level !== 'ok' ? silence : way), values };
 }
 
 /** What waits, and what the disk below will hold of it. */

@@ -123,7 +123,8 @@ async function archiverFindings(asking: Asking, server: WalServer, catalog: Cata
   const counts = await readArchiverCounts(client);
   const { waiting, problem } = await waitingOf(asking, pgWal);
   const written = writtenBytes(asking, counts.lastArchived, waiting);
-  const hook = `/hooks/${encodeComponent(cluster)}/wal_push`;
+  // Wherever the repository lies for the server: it may be mounted elsewhere than here.
+  const hook = `/hooks/${encodeComponent(cluster)}/wal_push`.replaceAll('%', '%%');
   const isForeign = server.archiveLibrary !== '' || !server.archiveCommand.includes(hook);
   const health: ArchiverHealth = {
     ...counts,
@@ -202,10 +203,16 @@ async function examine(asking: Asking): Promise<Told> {
   return { findings, seen: { server: subject, at: counted.at, waiting: counted.waiting, idle_at } };
 }
 
+/** What was seen at a time that has not come tells of a clock, and of no server. */
+function ofThePast(seen: SeenServer | undefined, now: Date): SeenServer | undefined {
+  const isLater = (time: string | null) => time !== null && new Date(time) > now;
+  return seen === undefined || isLater(seen.at) || isLater(seen.idle_at) ? undefined : seen;
+}
+
 async function checkServers({ context, now }: BareMonitorContext) {
   const known = await readWalMemory(context);
   const answers = await askServers(context, (server) =>
-    examine({ ...server, context, now, before: known.get(server.subject) }),
+    examine({ ...server, context, now, before: ofThePast(known.get(server.subject), now) }),
   );
   await keepWalMemory(
     context,

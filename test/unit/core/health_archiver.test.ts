@@ -98,6 +98,9 @@ describe('the archiver', () => {
     });
     expect(check({ archiveMode: 'off' })).toMatchObject({ level: 'warning' });
     expect(check({ archiveMode: 'off' }).mend).toContain('scripts/setup_archiving.ts');
+    // That it is dead, too, is worse.
+    const dead = { lastArchivedAt: ago(20000), waiting: { count: 1, oldestAt: ago(20000) } };
+    expect(check({ isOurs: false, ...dead })).toMatchObject({ level: 'critical' });
     // An old failure is no news where it is switched off.
     const old = { lastFailed: 'x', lastFailedAt: ago(1), waiting: null };
     expect(check({ archiveMode: 'off', ...old }).level).toBe('warning');
