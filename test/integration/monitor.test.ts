@@ -181,6 +181,22 @@ describe('on another host', () => {
     expect([...checks]).toEqual(expect.arrayContaining(['backup_age', 'integrity', 'space']));
     expect(checks.has('archiver')).toBe(false);
   });
+
+  it('the repository may be read-only; where it is backed up to, that is critical', async () => {
+    const full = join(bench.repository, 'full');
+    await chmod(full, 0o500);
+    try {
+      const environment = { BACKUP_DIR: bench.repository, MIN_DISK_SPACE_GB: '0', ...calm };
+      const elsewhere = await runCommand('monitor_backups', ['--json'], { environment });
+      expect(findingsOf(elsewhere, 'repository')).toMatchObject([{ level: 'ok' }]);
+      const here = await bench.run('monitor_backups', ['--json']);
+      // Nothing keeps root from writing.
+      const level = process.geteuid?.() === 0 ? 'ok' : 'critical';
+      expect(findingsOf(here, 'repository')).toMatchObject([{ level }]);
+    } finally {
+      await chmod(full, 0o700);
+    }
+  });
 });
 
 describe('the repository', () => {

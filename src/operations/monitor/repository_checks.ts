@@ -1,4 +1,7 @@
-/** Looks whether the repository and each of its stores is there and can be written. */
+/**
+ * Looks whether the repository and each of its stores is there, and can be written where there is a
+ * server to back up: on another host it may be read-only.
+ */
 
 import { access, constants, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,6 +15,7 @@ import { errorNumber } from '../../process/durable.ts';
 import { findUserById } from '../../process/user.ts';
 import { within } from '../../process/within.ts';
 import type { CheckGroup, MonitorContext, StoreListing } from './monitor_context.ts';
+import { hasServer } from './server_asks.ts';
 
 /** A folder that has not told by then whether it can be written lies on what hangs. */
 const probeMsMax = 20_000;
@@ -54,7 +58,11 @@ async function folderProblem(root: string, isLocal: boolean): Promise<FolderProb
   return { kind: 'owner', path: root, owner: userName(stats.uid), user: userName(uid) };
 }
 
-async function storeFacts({ context }: MonitorContext, listing: StoreListing): Promise<StoreFacts> {
+async function storeFacts(
+  { context }: MonitorContext,
+  listing: StoreListing,
+  isWritten: boolean,
+): Promise<StoreFacts> {
   const { spec } = listing.store;
   const { repository } = context;
   const isLocal = spec.name === localName;
@@ -78,7 +86,8 @@ async function storeFacts({ context }: MonitorContext, listing: StoreListing): P
   try {
     const work = async (): Promise<StoreFacts> => {
       const head = await readHead(storage);
-      const problem = root === null ? null : await folderProblem(root, isLocal);
+      const isProbed = root !== null && isWritten;
+      const problem = isProbed ? await folderProblem(root, isLocal) : null;
       const backups = listing.full.backups.length + listing.bases.length;
       const repositoryId = head?.repository_id ?? null;
       const { description } = storage;
@@ -102,9 +111,12 @@ async function folderOfMachine({ context }: MonitorContext): Promise<StoreFacts[
 }
 
 async function checkRepository(monitor: MonitorContext): Promise<readonly HealthFinding[]> {
-  const listings = await monitor.listing();
-  const facts = await Promise.all(listings.map((listing) => storeFacts(monitor, listing)));
-  return [...(await folderOfMachine(monitor)), ...facts].map(storeHealth);
+  const [listings, isWritten] = await Promise.all([monitor.listing(), hasServer(monitor.context)]);
+  const facts = await Promise.all(
+    listings.map((listing) => storeFacts(monitor, listing, isWritten)),
+  );
+  const folder = isWritten ? await folderOfMachine(monitor) : [];
+  return [...folder, ...facts].map(storeHealth);
 }
 
 /** Whether what holds the backups is there and takes more. */

@@ -78,6 +78,19 @@ async function askOne<T>(
 }
 
 /**
+ * Whether there is a server whose databases may be backed up from here: one that the settings name,
+ * or the one that libpq would take. Elsewhere the repository is only watched.
+ */
+export async function hasServer(context: Context): Promise<boolean> {
+  try {
+    return isConfigured(context) || (await serversOf(context)).some((server) => !isAbsent(server));
+  } catch {
+    // Settings that cannot be resolved name something.
+    return true;
+  }
+}
+
+/**
  * Asks every server that the settings name, all at once, each in a session of its own. Where they
  * name none, the one that libpq would take is asked if it is there, and nothing is said of it if it
  * does not answer.
