@@ -4,6 +4,7 @@ import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { HookDocument } from '../../src/core/hook.ts';
+import { shellQuote } from '../../src/core/quote.ts';
 import { processExists } from '../../src/process/identity.ts';
 import { type ArchivingBench, openArchivingBench, waitFor } from '../support/archiving_bench.ts';
 import { type CommandName, outcomeOf, spawnCommand } from '../support/command.ts';
@@ -23,7 +24,7 @@ async function hook(name: string, ...lines: readonly string[]): Promise<string> 
   const text = [
     '#!/bin/sh',
     'set -eu',
-    `records='${records.replaceAll("'", "'\\''")}'`,
+    `records=${shellQuote(records)}`,
     'now=$(date +%s%N)',
     'env > "$records/$now.env"',
     'printf %s "$HOLDFAST_DATABASE" > "$records/$now.database"',
@@ -207,14 +208,17 @@ describe('the hooks of a backup', () => {
   });
 
   it('cannot hold it up: one that hangs is ended with its children', async () => {
-    const hang = await hook('hang', 'sleep 600 &', 'echo $! > "$records/sleeper"', 'wait');
+    const hang = await hook('hang');
+    // The first thing that it does: it has little time.
+    const sleeper = join(folder, 'records/sleeper');
+    await writeFile(hang, `#!/bin/sh\nsleep 600 &\necho $! > ${shellQuote(sleeper)}\nwait\n`);
     const { status, stderr } = await run('backup_full', ['app'], {
       HOOK_BEFORE_BACKUP: hang,
       HOOK_TIMEOUT_SECONDS: '4',
     });
     expect(status).toBe(3);
     expect(stderr).toContain('did not end within 4.0 s');
-    const pid = Number(await readFile(join(records, 'sleeper'), 'utf8'));
+    const pid = Number(await readFile(sleeper, 'utf8'));
     await waitFor('the child of the hook is gone', async () => hasEnded(pid));
   });
 
@@ -237,8 +241,9 @@ describe('the hooks of a backup', () => {
       environment: { ...bench.environment, HOOK_BEFORE_BACKUP: hang, HOOK_ON_FAILURE: recording },
     });
     const ended = outcomeOf(child);
-    await waitFor('the hook runs', async () => (await readdir(records)).includes('hook'));
-    const pid = Number(await readFile(join(records, 'hook'), 'utf8'));
+    const pidOf = () => readFile(join(records, 'hook'), 'utf8').catch(() => '');
+    await waitFor('the hook runs', async () => (await pidOf()).endsWith('\n'));
+    const pid = Number(await pidOf());
     process.kill(child.pid ?? 0, 'SIGTERM');
     expect(await ended).toMatchObject({ status: 130 });
     expect(await hasEnded(pid)).toBe(true);

@@ -1,23 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { Alert } from '../../../src/core/alert.ts';
 import { alertMail } from '../../../src/core/alert_mail.ts';
+import { sampleAlert } from '../../support/sample_alert.ts';
 
-const alert: Alert = {
-  format: 1,
-  source: 'holdfast',
-  id: 'a1',
-  event: 'backup',
-  priority: 'critical',
-  status: 'firing',
-  title: 'the backup of "app" failed',
-  message: 'there is no space left\nfree some',
-  cluster: 'main',
-  database: 'app',
-  host: 'db1',
-  timestamp: '2026-11-21T02:00:00.000Z',
-  key: 'backup/db1:5432/app',
+const alert = sampleAlert({
   details: { exit_status: 3, runbook: 'https://wiki.example.com/a#backup', hint: null },
-};
+});
 const from = 'Holdfast <holdfast@Backup.Example.com>';
 
 describe('the mail of an alert', () => {

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { Alert } from '../../../src/core/alert.ts';
 import {
   alertFacts,
   alertMark,
@@ -8,23 +7,11 @@ import {
   runbookLink,
   severalLines,
 } from '../../../src/core/alert_words.ts';
+import { sampleAlert } from '../../support/sample_alert.ts';
 
-const alert: Alert = {
-  format: 1,
-  source: 'holdfast',
-  id: 'a1',
-  event: 'backup',
-  priority: 'critical',
-  status: 'firing',
-  title: 'the backup of "app" failed',
-  message: 'there is no space left\nfree some',
-  cluster: 'main',
-  database: 'app',
-  host: 'db1',
-  timestamp: '2026-11-21T02:00:00.000Z',
-  key: 'backup/db1:5432/app',
+const alert = sampleAlert({
   details: { exit_status: 3, runbook: 'https://wiki.example.com/a#backup', hint: null },
-};
+});
 describe('what an alert tells beside its message', () => {
   it('has no empty values, and the link only where no browser would open it', () => {
     const names = alertFacts(alert).map(([name]) => name);

@@ -7,23 +7,9 @@ import { Secret } from '../../../src/core/secret.ts';
 import { type EmailOptions, emailChannel, parseSmtpUrl } from '../../../src/notify/email.ts';
 import { makeServerCertificate } from '../../support/certificates.ts';
 import { type MailServer, reply, startMailServer, startTalker } from '../../support/mail_server.ts';
+import { sampleAlert } from '../../support/sample_alert.ts';
 
-const alert: Alert = {
-  format: 1,
-  source: 'holdfast',
-  id: 'a1',
-  event: 'backup',
-  priority: 'critical',
-  status: 'firing',
-  title: 'the backup of "app" failed',
-  message: 'there is no space left',
-  cluster: 'main',
-  database: 'app',
-  host: 'db1',
-  timestamp: '2026-11-21T02:00:00.000Z',
-  key: 'backup/db1:5432/app',
-  details: { exit_status: 3 },
-};
+const alert = sampleAlert();
 
 const password = 's3cr@t/:é';
 const login = `ops%40example.com:${encodeURIComponent(password)}@`;
@@ -88,7 +74,7 @@ function channel(url: string, more: Partial<EmailOptions> = {}) {
     to: 'a@example.com, "Ops, Nights" <b@example.com>',
     from: 'Holdfast <holdfast@example.com>',
     minPriority: 'info',
-    timeoutMs: 10_000,
+    timeoutMs: 30_000,
     onWarning: (message) => warnings.push(message),
     authorities,
     ...more,

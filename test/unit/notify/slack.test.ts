@@ -1,25 +1,10 @@
 import { createServer } from 'node:http';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { Alert } from '../../../src/core/alert.ts';
 import { Secret } from '../../../src/core/secret.ts';
 import { slackChannel } from '../../../src/notify/slack.ts';
+import { sampleAlert } from '../../support/sample_alert.ts';
 
-const alert: Alert = {
-  format: 1,
-  source: 'holdfast',
-  id: 'a1',
-  event: 'backup',
-  priority: 'high',
-  status: 'firing',
-  title: 'the backup of "bücher <b>" failed',
-  message: 'there is no space left',
-  cluster: null,
-  database: 'bücher <b>',
-  host: 'db1',
-  timestamp: '2026-11-21T02:00:00.000Z',
-  key: 'backup/db1:5432/app',
-  details: {},
-};
+const alert = sampleAlert({ priority: 'high', title: 'the backup of "bücher <b>" failed' });
 
 const path = '/services/T0/B0/s3cret';
 const servers: { close(): void; closeAllConnections(): void }[] = [];

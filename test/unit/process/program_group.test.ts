@@ -105,9 +105,16 @@ describe('a program of others', () => {
   });
 
   it('is killed where it does not want to end', async () => {
-    const path = program("trap '' TERM", 'while :; do sleep 0.1; done');
-    const { signal, isLate } = await run(path, { timeoutMs: 300, graceMs: 300 });
-    expect({ signal, isLate }).toEqual({ signal: 'SIGKILL', isLate: true });
+    const lines = ['echo $$ > "$FOLDER/stubborn"', 'echo begun', 'while :; do sleep 0.1; done'];
+    const end = new AbortController();
+    const onLine = () => end.abort(new Error('enough'));
+    const running = run(program("trap '' TERM", ...lines), {
+      graceMs: 300,
+      signal: end.signal,
+      onLine,
+    });
+    await expect(running).rejects.toThrow('enough');
+    await until(() => hasEnded(written('stubborn')));
   });
 
   it('may leave something in the background, which nobody waits for', async () => {
