@@ -38,8 +38,10 @@ import {
 } from './monitor_context.ts';
 
 const bytesPerMb = 1_000_000;
-/** In a run of every few minutes no further backup is begun after so long. */
-const quickSecondsMax = 60;
+/** In a run of every few minutes no further backup is begun after so long, … */
+const changedSecondsMax = 60;
+/** … and none whose turn it is after so long: tens of thousands of small ones take their time. */
+const turnsSecondsMax = 10;
 /** And one that is not through by then is left to verify_backups.ts. */
 const oneMsMax = 30_000;
 /** Stands for what was never read: no files have these marks. */
@@ -192,15 +194,16 @@ class StoreLook {
       : { read: this.#waiting, creditBytes: 0 };
     this.#creditBytes = turns.creditBytes;
     for (const due of [...this.#changed, ...turns.read]) {
-      if (!this.#hasTime()) return;
+      if (!this.#hasTime(due)) return;
       await this.#readOne(due);
     }
   }
 
-  #hasTime(): boolean {
+  #hasTime({ due }: Due): boolean {
     const { context, isQuick } = this.#monitor;
     context.signal.throwIfAborted();
-    return !isQuick || context.stopwatch() - this.#startedSeconds < quickSecondsMax;
+    const secondsMax = due === 'changed' ? changedSecondsMax : turnsSecondsMax;
+    return !isQuick || context.stopwatch() - this.#startedSeconds < secondsMax;
   }
 
   /** Reads one backup whole, and remembers how it is. */

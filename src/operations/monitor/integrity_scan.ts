@@ -1,11 +1,10 @@
 /** Looks at the files of backups without reading them: what tells each from any other. */
 
+import { hash } from 'node:crypto';
 import { lstatSync, readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type FileMark, isTouched, marksText } from '../../core/integrity_plan.ts';
 import { manifestName } from '../../core/manifest.ts';
-import { sha256Of } from '../../core/sums.ts';
 
 /** After so many backups others have their turn. */
 const sliceBackups = 250;
@@ -22,7 +21,7 @@ export interface ScannedBackup {
 }
 
 function markOf(folder: string, name: string): FileMark | null {
-  const stats = lstatSync(join(folder, name), { throwIfNoEntry: false });
+  const stats = lstatSync(`${folder}/${name}`, { throwIfNoEntry: false });
   if (stats === undefined) return null;
   const { size: bytes, mtimeMs: modifiedMs, ctimeMs: changedMs, ino: inode } = stats;
   return { name, bytes, modifiedMs, changedMs, inode };
@@ -39,7 +38,7 @@ function scanOne(folder: string): ScannedBackup | null {
   const files = names.flatMap((name) => markOf(folder, name) ?? []);
   if (files.length === 0) return null;
   return {
-    marks: sha256Of(Buffer.from(marksText(files))).slice(0, marksLength),
+    marks: hash('sha256', marksText(files)).slice(0, marksLength),
     bytes: files.reduce((sum, { bytes }) => sum + bytes, 0),
     changedMs: files.reduce((latest, file) => Math.max(latest, file.changedMs), 0),
     isTouched: isTouched(files, manifestName),
@@ -65,7 +64,7 @@ export async function scanBackups(
       signal.throwIfAborted();
       await nextTurn();
     }
-    scanned.set(folder, scanOne(join(root, folder)));
+    scanned.set(folder, scanOne(`${root}/${folder}`));
   }
   return scanned;
 }
