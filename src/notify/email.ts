@@ -117,6 +117,8 @@ async function transportFor(server: MailServer, options: EmailOptions) {
     socketTimeout: timeoutMs,
     dnsTimeout: timeoutMs,
     socketCloseTimeout: 0,
+    // Also where this machine has no other network: else it is warned of on the console.
+    allowInternalNetworkInterfaces: true,
     disableFileAccess: true,
     disableUrlAccess: true,
   });
