@@ -66,7 +66,8 @@ function levelIn({ store, isRequired }: WalPointFacts, level: HealthLevel): Heal
 
 const mendHere =
   'scripts/setup_archiving.ts status says whether the WAL arrives; scripts/backup_incremental.ts ' +
-  'moves the recovery point forward, or says why it cannot.';
+  'moves the recovery point forward, or says why it cannot. A cluster that is gone for good is ' +
+  'told of until its folder below incremental/ is moved out of the repository.';
 const mendStore =
   'scripts/wal_ship.ts --once carries what the store lacks, or says why it cannot; keep ' +
   'scripts/wal_ship.ts running.';

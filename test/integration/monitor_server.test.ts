@@ -1,6 +1,8 @@
 /** What the monitor finds wrong with real servers and archives, and that it finds nothing else. */
 
-import { readdir, rename, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdir, readdir, rename, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { beforeName } from '../../src/core/names.ts';
@@ -118,6 +120,16 @@ describe('the monitor of a server', () => {
     expect((await lookAfar(30 * day)).one('recovery_point').level).toBe('critical');
   });
 
+  it('goes by the time at which a segment came where its records cannot be read', async () => {
+    const empty = join(bench.folder, 'no programs');
+    await mkdir(empty);
+    const environment = { BACKUP_DIR: bench.repository, PG_BIN_DIR: empty };
+    const found = await watch({ environment, groups: [recoveryGroup], aheadSeconds: 3 * hour });
+    expect(found.one('recovery_point').message).toBe(
+      'the newest recoverable point is about 3 h old',
+    );
+  });
+
   it('leaves an idle server alone, whose archive is complete, and no other', async () => {
     await archive();
     const idle = await look(30 * day);
@@ -212,17 +224,23 @@ describe('the monitor of a server', () => {
   it('tells of several servers each, and of one that is down no more than that', async () => {
     const configFile = join(bench.folder, 'holdfast.yaml');
     const { PGHOST: host, PGPORT: port, PGUSER: user } = bench.environment;
+    const listener = createServer().listen(0, '127.0.0.1');
+    await once(listener, 'listening');
+    const { port: mute } = listener.address() as AddressInfo;
     const entries = [
       `  up: { host: ${JSON.stringify(host)}, port: ${port}, user: ${user}, dbname: postgres }`,
       `  down: { host: 127.0.0.1, port: 1, user: ${user}, dbname: postgres }`,
+      `  mute: { host: 127.0.0.1, port: ${mute}, user: ${user}, connect_timeout: 1 }`,
     ];
     await writeFile(configFile, `databases:\n${entries.join('\n')}\n`);
     const found = await look(0, {}, configFile);
-    expect(found.bad()).toEqual(['archiver: critical']);
+    expect(found.bad()).toEqual(['archiver: critical', 'archiver: critical']);
+    expect(found.one('archiver', `127.0.0.1:${mute}`).message).toContain('cannot be asked');
     const down = found.one('archiver', '127.0.0.1:1');
     expect(down.message).toContain('the server cannot be asked');
     expect(found.all.filter(({ subject }) => subject === '127.0.0.1:1')).toHaveLength(1);
     expect(found.of('slots')).toHaveLength(1);
+    listener.close();
   });
 
   it('tells the recovery point of each store, and the headline by the first alone', async () => {

@@ -210,7 +210,9 @@ async function withServers(
   if (!points.some((point) => point.facts.recoverableAt !== null && isLate(point))) return points;
   const answers = await askServers(context, async ({ cluster, client, facts }) => {
     const { lastXid, isWriting } = await readWalServer(client);
-    const { timeline, lsn } = facts;
+    const { timeline, lsn, in_recovery: inRecovery } = facts;
+    // A standby does not know what its primary has committed since.
+    if (inRecovery) return null;
     return { cluster, timeline, lsn: requireLsn(lsn), lastXid, isWriting };
   });
   return points.map((point) => {
