@@ -17,12 +17,13 @@ let repository: string;
 let spool: string;
 let envFile: string;
 
-/** A crontab(1) that keeps its crontab in a file, as strict and as curt as Debian's. */
+/** A crontab(1) that keeps its crontab in a file, as strict, curt and inexact as Debian's. */
 function fakeCrontab(write: string): string {
   return `#!/bin/sh
 spool=${shellQuote(spool)}
 case $1 in
-  -l) [ -f "$spool" ] || { echo "no crontab for $(id -un)" >&2; exit 1; }; cat "$spool" ;;
+  -l) [ -f "$spool" ] || { echo "no crontab for $(id -un)" >&2; exit 1; }; sed 's/\\r/\\\\r/' "$spool" ;;
+  -e) cp "$spool" "$spool.edit"; sh -c "$VISUAL $spool.edit" ;;
   -r) rm "$spool" ;;
   -) ${write} ;;
 esac

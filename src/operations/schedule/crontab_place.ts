@@ -4,6 +4,7 @@ import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CrontabText } from '../../core/crontab.ts';
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
+import { shellQuote } from '../../core/quote.ts';
 import { errorNumber, makeFolders, replaceFile } from '../../process/durable.ts';
 import { findProgram } from '../../process/find_program.ts';
 import { type RunResult, runCommand } from '../../process/run.ts';
@@ -29,6 +30,15 @@ const systemMode = 0o644;
 
 /** Where crontab(1) lies, whatever PATH this shell has. */
 const usualFolders = '/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin';
+
+/**
+ * Debian's `crontab -l` tells a carriage return as a backslash and an r, and a backspace likewise:
+ * what it gave could not be written back. What its editor is shown is the crontab itself.
+ */
+const ambiguous = /\\[rb]/;
+const copyVariable = 'HOLDFAST_CRONTAB_COPY';
+/** An editor that changes nothing; every crontab(1) hands it to a shell, the file's name behind it. */
+const copyingEditor = `sh -c 'cat "$1" >"$${copyVariable}"' sh`;
 
 async function findCrontab(environment: Readonly<Record<string, string>>): Promise<string> {
   const path = [environment.PATH, usualFolders].filter(Boolean).join(':');
@@ -70,9 +80,20 @@ export async function userCrontab(
   };
   const run = (script: string, file: string) =>
     runCommand('/bin/sh', ['-c', `umask 077; ${script}`, 'sh', program, file], {
-      environment: { ...environment, LC_ALL: 'C' },
+      environment: { ...environment, LC_ALL: 'C', [copyVariable]: file },
       signal,
       cwd: '/',
+    });
+  const readWhole = () =>
+    withFile(async (file) => {
+      const result = await run(
+        `VISUAL=${shellQuote(copyingEditor)} EDITOR=$VISUAL
+        export VISUAL EDITOR; exec "$1" -e </dev/null`,
+        file,
+      );
+      const copied = await readFile(file).catch(() => null);
+      if (result.status === 0 && copied !== null) return copied.toString('latin1');
+      throw failed(`${program} -e`, result);
     });
   const write = (text: CrontabText) =>
     withFile(async (file) => {
@@ -85,7 +106,10 @@ export async function userCrontab(
     read: () =>
       withFile(async (file) => {
         const result = await run('exec "$1" -l >"$2"', file);
-        if (result.status === 0) return (await readFile(file)).toString('latin1');
+        if (result.status === 0) {
+          const listed = (await readFile(file)).toString('latin1');
+          return ambiguous.test(listed) ? await readWhole() : listed;
+        }
         // cronie and Debian's say the first, busybox the second.
         if (/\bno crontab for\b|can't open .*: No such file/.test(result.stderr)) return null;
         throw failed(`${program} -l`, result);
