@@ -1,7 +1,7 @@
 /** The monitor's checks `runs` and `schedule`: runs that died, that failed, that never came. Pure. */
 
 import type { HealthFinding, HealthLevel } from './health.ts';
-import { ageText, databaseSubject, shownFinding } from './health_words.ts';
+import { ageText, commandName, databaseSubject, shownFinding } from './health_words.ts';
 import { printable } from './printable.ts';
 import { formatDuration } from './units.ts';
 
@@ -29,14 +29,10 @@ export interface JobRunFacts {
   readonly state: 'ended' | 'running' | 'dead' | 'unknown';
 }
 
-function commandOf({ command }: Pick<JobRunFacts, 'command'>): string {
-  return command.replace(/\.ts$/, '');
-}
-
 function hasFailed(run: JobRunFacts): boolean {
   const { exitStatus } = run;
   if (exitStatus === null || exitStatus === 0) return false;
-  return commandOf(run) !== 'monitor_backups' || exitStatus > monitorStatusMax;
+  return commandName(run.command) !== 'monitor_backups' || exitStatus > monitorStatusMax;
 }
 
 /** How the last run of a job is, or has ended. */
@@ -62,7 +58,7 @@ export function jobRun(run: JobRunFacts, now: Date): HealthFinding {
     });
   }
   if (finishedAt === null) {
-    const isLong = ageMs > runHoursMax * hourMs && !resident.has(commandOf(run));
+    const isLong = ageMs > runHoursMax * hourMs && !resident.has(commandName(run.command));
     const where = state === 'unknown' ? ', on another host or in another container' : '';
     return shownFinding({
       ...parts,

@@ -74,3 +74,8 @@ export function someNames(names: readonly string[]): string {
   const shown = names.slice(0, namesMax).join(', ');
   return names.length > namesMax ? `${shown} and ${names.length - namesMax} more` : shown;
 }
+
+/** `backup_full.ts` → `backup_full`: what a command is called, however a record has it. */
+export function commandName(text: string): string {
+  return text.replace(/\.ts$/, '');
+}

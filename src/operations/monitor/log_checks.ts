@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { toHoldfastError } from '../../core/errors.ts';
 import type { HealthFinding } from '../../core/health.ts';
 import { type LoggedError, loggedErrors, undelivered } from '../../core/health_logs.ts';
+import { commandName } from '../../core/health_words.ts';
 import { parseLogFile } from '../../core/log_files.ts';
 import { errorNumber } from '../../process/durable.ts';
 import { readAlertMemory } from '../alerts/memory.ts';
@@ -45,7 +46,7 @@ function parseLine(line: string): LoggedError | null {
   if (facts.level !== 'error' || Number.isNaN(at.getTime())) return null;
   return {
     at,
-    command: String(facts.command ?? 'unknown'),
+    command: commandName(String(facts.command ?? 'unknown')),
     code: String(facts.code ?? 'UNEXPECTED'),
     exitStatus: typeof facts.exit_status === 'number' ? facts.exit_status : 1,
     message: String(facts.msg ?? ''),

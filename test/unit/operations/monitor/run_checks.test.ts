@@ -138,7 +138,7 @@ describe('the schedule', () => {
 describe('the log files and the alerts', () => {
   const line = (at: Date, facts: object) =>
     `${JSON.stringify({ level: 'error', time: at.toISOString(), run: 'r1', ...facts })}\n`;
-  const ofDisk = { command: 'backup_full', code: 'NO_SPACE', exit_status: 3, msg: 'full' };
+  const ofDisk = { command: 'backup_full.ts', code: 'NO_SPACE', exit_status: 3, msg: 'full' };
   const logs = () => join(scene.root, 'logs');
   const lookAtLogs = () => scene.run({ group: 'logs' });
 
@@ -160,6 +160,7 @@ describe('the log files and the alerts', () => {
     await writeFile(today, line(begin, { ...ofDisk, msg: 'a\nb' }));
     await writeFile(join(logs(), 'holdfast-20261101.jsonl'), line(begin, ofDisk));
     await writeFile(join(logs(), 'cron.log'), line(begin, ofDisk));
+    await appendFile(today, line(begin, { ...ofDisk, command: 'monitor_backups.ts' }));
     const finding = (await lookAtLogs()).one('log_errors', 'backup_full/NO_SPACE');
     expect(finding).toMatchObject({ level: 'warning', values: { errors: 2 } });
     expect(finding.found).toContain('a b');
