@@ -4,6 +4,7 @@
  * password is talked to as it comes: its certificate is mostly one that nobody has signed.
  */
 
+import type { Socket } from 'node:net';
 import type { Alert, Priority } from '../core/alert.ts';
 import { type AlertMail, alertMail } from '../core/alert_mail.ts';
 import { oneLine } from '../core/alert_words.ts';
@@ -93,7 +94,25 @@ function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
 }
 
-async function transportFor(server: MailServer, options: EmailOptions) {
+/**
+ * Connects as this machine resolves names: nodemailer asks DNS servers before /etc/hosts, and warns
+ * on the console where there is no network but this machine's own.
+ */
+async function connected({ host, port }: MailServer, signal: AbortSignal): Promise<Socket> {
+  const { connect } = await import('node:net');
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const socket = connect({ host, port, signal });
+  // Stays on: a signal that fires when nobody listens any more would end this process.
+  socket.on('error', (error) => {
+    // Of a name with several addresses each try has failed.
+    reject(error instanceof AggregateError ? (error.errors[0] ?? error) : error);
+  });
+  socket.once('connect', resolve);
+  await promise;
+  return socket;
+}
+
+async function transportFor(server: MailServer, options: EmailOptions, signal: AbortSignal) {
   const [{ createTransport }, { getCACertificates }] = await Promise.all([
     import('nodemailer'),
     import('node:tls'),
@@ -112,13 +131,16 @@ async function transportFor(server: MailServer, options: EmailOptions) {
       ? {}
       : { auth: { user, pass: password.reveal() }, forceAuth: true }),
     tls: { ca: [...ca], rejectUnauthorized: true, minVersion: 'TLSv1.2' },
+    getSocket: (_, done) => {
+      connected(server, signal).then(
+        (connection) => done(null, { connection }),
+        (error: Error) => done(error),
+      );
+    },
     connectionTimeout: timeoutMs,
     greetingTimeout: timeoutMs,
     socketTimeout: timeoutMs,
-    dnsTimeout: timeoutMs,
     socketCloseTimeout: 0,
-    // Also where this machine has no other network: else it is warned of on the console.
-    allowInternalNetworkInterfaces: true,
     disableFileAccess: true,
     disableUrlAccess: true,
   });
@@ -155,13 +177,18 @@ const hints: Readonly<Record<string, string>> = {
 };
 const elseHint = 'Check the host and the port in SMTP_URL, and whether the mail server is up.';
 
+/** Also where nodemailer calls it a failure of the connection. */
+function isOfTls({ code, message }: MailFailure): boolean {
+  return code === 'ETLS' || (code === 'ESOCKET' && /certificate|\bSSL\b|\bTLS\b/i.test(message));
+}
+
 function failed(failure: MailFailure, server: MailServer): HoldfastError {
   const where = printable(`${server.host}:${server.port}`);
   // Not kept as a cause: its text may hold what the server repeats.
   return new HoldfastError(
     failure.response === undefined ? 'STORE_UNREACHABLE' : 'STORE_REFUSED',
     `the mail server ${where} has not taken the mail: ${wordsOf(failure, server)}`,
-    { hint: hints[failure.code ?? ''] ?? elseHint },
+    { hint: isOfTls(failure) ? hints.ETLS : (hints[failure.code ?? ''] ?? elseHint) },
   );
 }
 
@@ -171,7 +198,7 @@ async function deliver(
   options: EmailOptions,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  const transport = await transportFor(server, options);
+  const transport = await transportFor(server, options, signal);
   const { subject, text, html, messageId, thread, date, isUrgent } = mail;
   const sent = await transport.sendMail({
     from: options.from,

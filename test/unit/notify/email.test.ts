@@ -173,6 +173,13 @@ describe('a password', () => {
     const stranger = channel(`smtp://${login}127.0.0.1:${server.port}`);
     await expect(stranger.send()).rejects.toThrow(/altnames/);
     expect(server.mails).toEqual([]);
+    const direct = await withLogin({ secure: true });
+    const url = `smtps://${login}localhost:${direct.port}`;
+    await expect(channel(url, { authorities: others }).send()).rejects.toMatchObject({
+      hint: expect.stringContaining('a certificate that this machine trusts'),
+    });
+    await expect(channel(url.replace('localhost', '127.0.0.1')).send()).rejects.toThrow(/altnames/);
+    expect(direct.mails).toEqual([]);
   });
 
   it('that is wrong is told, and not repeated even where the server repeats it', async () => {
