@@ -1,7 +1,7 @@
 /** The command scripts/monitor_backups.ts: what is wrong, for people, programs and alerts. */
 
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
-import { healthStatus } from '../core/health.ts';
+import { type HealthFinding, healthStatus } from '../core/health.ts';
 import { alertChangeOf } from '../core/monitor_troubles.ts';
 import type { RunOutcome } from '../core/run_outcome.ts';
 import { formatCount } from '../core/units.ts';
@@ -95,6 +95,11 @@ function outcomeOf({ report }: MonitorRun): RunOutcome {
   };
 }
 
+/** A finding in the log of the run, where it is not fine: what was wrong when can be read there. */
+function inLog({ check, subject, level, message }: HealthFinding) {
+  return level === 'ok' ? [] : [{ check, subject, level, message }];
+}
+
 function detailOf(action: Action, { flags }: Invocation): Detail {
   if (action === 'report' || flags.verbose === true) return 'all';
   return flags.quiet === true ? 'wrong' : 'short';
@@ -109,6 +114,7 @@ async function watch(action: Action, invocation: Invocation): Promise<CommandRes
   const run = await monitor(watched, { isQuick: action !== 'verify' });
   const durationSeconds = context.stopwatch() - startedSeconds;
   const { report, unasked } = run;
+  context.log.trace('found', { status: report.status, wrong: report.findings.flatMap(inLog) });
   let alerts: AlertReport | null = null;
   if (action === 'alert') {
     const { reportTroubles } = await import('../operations/alerts/report.ts');

@@ -59,8 +59,8 @@ function troubleOf(space: string, finding: HealthFinding): Trouble {
 /**
  * What a run of the monitor tells whoever listens. What is warned of or critical is a trouble, and
  * has ended when its check says so or has nothing to say of it any more. What could not be asked is
- * a trouble of another name: it ends no other, and neither does a check that was not made at all, or
- * not of a server that does not answer.
+ * a trouble of another name: it ends no other. Neither does a check that was not made, at all or of
+ * a server that does not answer.
  *
  * @param unasked checks that were not made at all
  */

@@ -136,6 +136,9 @@ describe('a byte that somebody flipped', () => {
     expect(shown.stdout).toMatch(
       /^CRITICAL +integrity .*\n +expected .*\n +found .*\n[\s\S]* +do +/m,
     );
+    const [log = ''] = await readdir(join(bench.repository, 'logs'));
+    const lines = await readFile(join(bench.repository, 'logs', log), 'utf8');
+    expect(lines).toMatch(/"msg":"found".*"check":"integrity"|"check":"integrity".*"msg":"found"/);
     const first = await alertRun();
     expect(first.outcome.status).toBe(2);
     expect(first.sent).toContain('firing check.integrity');
