@@ -54,15 +54,18 @@ function drained(response: IncomingMessage): Promise<void> {
   });
 }
 
+/** Whom Node trusts and whom the system does: a company's own authority is known to that. */
+async function authoritiesOfAll(): Promise<string[]> {
+  const { getCACertificates } = await import('node:tls');
+  return [...getCACertificates('default'), ...getCACertificates('system')];
+}
+
 /** Sends the request; gives the answer's head once its body has ended. */
 async function answerTo(request: HttpRequest, url: URL): Promise<IncomingMessage> {
   const { method, headers, body, signal, authorities } = request;
   const isTls = url.protocol === 'https:';
-  const [{ request: begin }, { getCACertificates }] = await Promise.all([
-    isTls ? import('node:https') : import('node:http'),
-    import('node:tls'),
-  ]);
-  const ca = authorities ?? [...getCACertificates('default'), ...getCACertificates('system')];
+  const { request: begin } = await (isTls ? import('node:https') : import('node:http'));
+  const trusted = isTls ? { ca: [...(authorities ?? (await authoritiesOfAll()))] } : {};
   const bytes = body === null ? null : Buffer.from(body, 'utf8');
   const length = bytes === null ? {} : { 'content-length': String(bytes.length) };
   signal.throwIfAborted();
@@ -73,7 +76,9 @@ async function answerTo(request: HttpRequest, url: URL): Promise<IncomingMessage
       // A connection of its own, which ends with the answer.
       agent: false,
       signal,
-      ...(isTls ? { ca: [...ca], minVersion: 'TLSv1.2', rejectUnauthorized: true } : {}),
+      minVersion: 'TLSv1.2',
+      rejectUnauthorized: true,
+      ...trusted,
     });
     outgoing.once('response', (response) => {
       drained(response).then(() => resolve(response), reject);

@@ -35,6 +35,15 @@ export interface AlertReceiver {
   close(): Promise<void>;
 }
 
+/** The alert in a request; `null` where it is none: a ping, a message for a chat. */
+function alertIn(body: string): Alert | null {
+  try {
+    return parseAlert(Buffer.from(body));
+  } catch {
+    return null;
+  }
+}
+
 /** Starts it on a free port of this machine. @param path of its URL */
 export async function startAlertReceiver(path = '/alerts'): Promise<AlertReceiver> {
   const received: Received[] = [];
@@ -49,7 +58,7 @@ export async function startAlertReceiver(path = '/alerts'): Promise<AlertReceive
     request.on('end', () => {
       const { method = '', url = '', headers } = request;
       received.push({ method, path: url, headers, body });
-      const alert = method === 'POST' ? parseAlert(Buffer.from(body)) : null;
+      const alert = alertIn(body);
       const said = answer(alert);
       if (typeof said === 'number') {
         if (alert !== null && said >= 200 && said < 300) alerts.push(alert);
