@@ -60,6 +60,11 @@ async function jobs(flags = ''): Promise<Job[]> {
   return JSON.parse(stdout).jobs;
 }
 
+async function haveEnded(flags: string): Promise<boolean> {
+  const found = await jobs(flags);
+  return found.length === 2 && found.every(({ last_run: run }) => run?.state === 'ended');
+}
+
 /** Waits for what cron does within two minutes. */
 async function until(condition: () => Promise<boolean>): Promise<void> {
   const end = Date.now() + 240_000;
@@ -117,21 +122,24 @@ describe('a schedule for cron', () => {
   it('goes into /etc/cron.d, by root alone', async () => {
     const { output, exitCode } = await sh(`runuser -u postgres -- ${setup} --yes ${system}`);
     expect(exitCode, output).not.toBe(0);
-    const installed = await sh(`${setup} --yes ${system}`);
+    // An empty folder that root has made is nobody's repository yet; one that is begun is.
+    await ok(`mkdir ${systemRepository}`);
+    const installed = await sh(`${setup} --yes ${system} --run-as postgres`);
     expect(installed.exitCode, installed.output).toBe(0);
     expect(await ok('stat --format="%a %U %G" /etc/cron.d/holdfast')).toBe('644 root root\n');
     expect(await ok('cat /etc/cron.d/holdfast')).toContain('\n* * * * * postgres ');
     expect(await ownersBelow(systemRepository)).toBe(await postgresIds());
+    const other = await sh(`${setup} print ${system} --run-as nobody`);
+    expect(other.exitCode, other.output).toBe(2);
+    expect(other.output).toContain(`${systemRepository} belongs to postgres`);
   });
 
   it('runs with what cron gives, and status tells how', async () => {
     await ok('cron');
-    for (const flags of ['', system]) {
-      await until(async () => {
-        const found = await jobs(flags);
-        return found.length === 2 && found.every(({ last_run: run }) => run?.state === 'ended');
-      });
-    }
+    for (const flags of ['', system]) await until(() => haveEnded(flags));
+    // What begins meanwhile ends by itself: nothing is under way when the rest is looked at.
+    await ok('kill "$(cat /run/crond.pid)"');
+    for (const flags of ['', system]) await until(() => haveEnded(flags));
     for (const folder of [repository, systemRepository]) {
       const manifests = await ok(`find ${quote(`${folder}/full`)} -name manifest.json`);
       expect(manifests).toMatch(/\/app\/\d{8}T\d{6}Z-daily-/);
@@ -165,5 +173,9 @@ describe('a schedule for cron', () => {
     const { output, exitCode } = await sh(`${setup} --yes`);
     expect(exitCode, output).toBe(3);
     expect(output).toContain('not allowed');
+    await ok('mv /usr/bin/crontab /tmp/crontab.away');
+    const missing = await sh(`${setup} status`);
+    expect(missing.exitCode, missing.output).toBe(3);
+    expect(missing.output).toContain('apt-get install cron');
   });
 });

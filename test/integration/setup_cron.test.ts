@@ -12,6 +12,9 @@ import { runCommand } from '../support/command.ts';
 
 const foreign = Buffer.from('MAILTO=me\r\n0 1 * * * mail me%caf\xe9 %%\n# no line break', 'latin1');
 
+/** What a block notes of a user without a crontab. */
+const none = '# There was no crontab before.';
+
 let folder: string;
 let repository: string;
 let spool: string;
@@ -116,6 +119,17 @@ describe('a schedule in a crontab', () => {
     expect((await setup(['--yes'])).status).toBe(0);
     expect((await setup(['uninstall', '--yes'])).status).toBe(0);
     expect(await spooled()).toBeNull();
+  }, 120_000);
+
+  it('is there once after two installations at the same time', async () => {
+    const [one, other] = await Promise.all([setup(['--yes']), setup(['--yes'])]);
+    for (const { status, stderr } of [one, other]) {
+      expect([0, 6], stderr).toContain(status);
+      if (status === 6) expect(stderr).toContain('somebody has changed the crontab of ');
+    }
+    expect((await spooled())?.toString()).toBe(
+      (await setup(['print'])).stdout.replace(/\n/, `\n${none}\n`),
+    );
   }, 120_000);
 
   it('tells when each job runs next and how it ended last, and what differs', async () => {

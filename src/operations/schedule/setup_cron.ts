@@ -3,6 +3,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type KnownJob, readJobs } from '../../catalog/jobs.ts';
+import { withFileLock } from '../../catalog/lock.ts';
 import {
   type CrontabText,
   crontabText,
@@ -28,6 +29,8 @@ import {
 import { keepCrontab } from './old_crontabs.ts';
 import { readSchedule } from './read_schedule.ts';
 import { requireSystemZone, systemTimeZone } from './time_zone.ts';
+
+const lockWaitMs = 30_000;
 
 /** What is asked for. */
 export interface CronRequest {
@@ -107,18 +110,21 @@ async function change(
   before: CrontabText | null,
   after: CrontabText | null,
 ): Promise<string | null> {
-  if ((await place.read()) !== before) {
-    throw new HoldfastError('LOCKED', `somebody has changed ${place.description} meanwhile`, {
-      hint: 'Nothing was written; start the command again.',
+  const lock = join(context.repository.stateDir, 'crontab.lock');
+  return withFileLock(lock, { waitMs: lockWaitMs }, async () => {
+    if ((await place.read()) !== before) {
+      throw new HoldfastError('LOCKED', `somebody has changed ${place.description} meanwhile`, {
+        hint: 'Nothing was written; start the command again.',
+      });
+    }
+    const kept = before === null ? null : await keepCrontab(context, place, before);
+    await place.write(after);
+    const now = await place.read();
+    // Some programs take no text without a line break at its end.
+    if (now === after || now === `${after}\n`) return kept;
+    throw new HoldfastError('CHILD_FAILED', `${place.description} is not what was written`, {
+      hint: kept === null ? 'Look at it with crontab -l.' : `What it was before is in ${kept}.`,
     });
-  }
-  const kept = before === null ? null : await keepCrontab(context, place, before);
-  await place.write(after);
-  const now = await place.read();
-  // Some programs take no text without a line break at its end.
-  if (now === after || now === `${after}\n`) return kept;
-  throw new HoldfastError('CHILD_FAILED', `${place.description} is not what was written`, {
-    hint: kept === null ? 'Look at it with crontab -l.' : `What it was before is in ${kept}.`,
   });
 }
 
