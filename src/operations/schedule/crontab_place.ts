@@ -37,7 +37,7 @@ const usualFolders = '/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin';
  */
 const ambiguous = /\\[rb]/;
 const copyVariable = 'HOLDFAST_CRONTAB_COPY';
-/** An editor that changes nothing; every crontab(1) hands it to a shell, the file's name behind it. */
+/** An editor that changes nothing; crontab(1) hands it to a shell, with a file behind it. */
 const copyingEditor = `sh -c 'cat "$1" >"$${copyVariable}"' sh`;
 
 async function findCrontab(environment: Readonly<Record<string, string>>): Promise<string> {
