@@ -85,7 +85,7 @@ async function readOrSetAside(
 /**
  * The memory of a repository.
  *
- * @param stateDir the repository's folder for what is local; it has to be there
+ * @param stateDir the folder for what is local, of a repository that has to be there
  * @param onDamage told where the file was damaged, and under which name it is kept
  */
 export function openMemory(
@@ -99,9 +99,11 @@ export function openMemory(
 
   async function changeAlone(change: (memory: AlertMemory) => AlertMemory): Promise<AlertMemory> {
     try {
-      // A repository that is not there (a disk that is not mounted) is not begun by an alert.
-      if (!(await stat(dirname(folder))).isDirectory()) {
-        throw new HoldfastError('STORE_REFUSED', `${JSON.stringify(stateDir)} is no folder`);
+      // A repository that is not there (a disk that is not mounted) is not begun by an alert; a new
+      // one has no such folder before its first run has got somewhere.
+      const root = dirname(stateDir);
+      if (!(await stat(root)).isDirectory()) {
+        throw new HoldfastError('STORE_REFUSED', `${JSON.stringify(root)} is no folder`);
       }
       await makeFolders(folder);
       return await withFileLock(join(folder, 'memory.lock'), { waitMs: lockWaitMs }, async () => {
