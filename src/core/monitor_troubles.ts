@@ -23,6 +23,23 @@ const neverCritical: ReadonlySet<HealthCheck> = new Set([
   'alerts',
 ]);
 
+/** Commands whose failures alert by themselves; the resident ones log errors and go on. */
+const tellingCommands: ReadonlySet<string> = new Set([
+  'backup_full',
+  'backup_incremental',
+  'prune_backups',
+  'restore_backup',
+  'restore_pitr',
+  'verify_backups',
+]);
+
+/** A run that ended by itself has alerted its failure: the same is not told by another name. */
+function isToldByRun({ check, level, subject, values }: HealthFinding): boolean {
+  if (level !== 'warning') return false;
+  if (check === 'runs') return values.exit_status !== undefined;
+  return check === 'log_errors' && tellingCommands.has(subject.split('/')[0] ?? '');
+}
+
 /** How urgent a finding is. */
 function priorityOf({ check, level }: HealthFinding): Priority {
   if (level !== 'critical') return 'medium';
@@ -72,7 +89,9 @@ export function alertChangeOf(report: MonitorReport, unasked: readonly HealthChe
   const silent = new Set([...unasked, ...silenced, ...blind.map(({ check }) => check)]);
   return {
     firing: [
-      ...at('warning', 'critical').map((finding) => troubleOf(checkSpace, finding)),
+      ...at('warning', 'critical')
+        .filter((finding) => !isToldByRun(finding))
+        .map((finding) => troubleOf(checkSpace, finding)),
       ...blind.map((finding) => troubleOf(unknownSpace, finding)),
     ],
     ended: at('ok').map((finding) => keyOf(checkSpace, finding)),

@@ -297,6 +297,12 @@ describe('alert', () => {
     const failed = await bench.run('backup_full', ['nowhere', '--job', 'daily'], { environment });
     expect(failed.status).toBe(8);
     expect(await tell()).toEqual([]);
+    // The monitor sees it too, and does not tell by other names what the run has told.
+    const { outcome, sent } = await alertRun();
+    const { findings } = reportOf(outcome);
+    const wrong = findings.filter(({ level }) => level !== 'ok').map(({ check }) => check);
+    expect(wrong).toEqual(expect.arrayContaining(['runs', 'log_errors']));
+    expect(sent).toEqual([]);
     const path = join(bench.repository, 'state', 'jobs', 'daily.json');
     const record = JSON.parse(await readFile(path, 'utf8'));
     const killed = { ...record, finished_at: null, exit_status: null };

@@ -74,6 +74,18 @@ describe('what the monitor has found', () => {
     expect(priority({ level: 'critical', check: 'backup_age' })).toBe('critical');
   });
 
+  it('is not told where a run has alerted it by itself, but where none could', () => {
+    const keys = (parts: Partial<HealthFinding>) =>
+      changeOf([sampleFinding({ level: 'warning', ...parts })]).firing?.map(({ key }) => key);
+    const failed = { check: 'runs', subject: 'daily', values: { exit_status: 3 } } as const;
+    expect(keys(failed)).toEqual([]);
+    expect(keys({ ...failed, values: {}, level: 'critical' })).toEqual(['check/runs/daily']);
+    const logged = { check: 'log_errors', subject: 'backup_full/DUMP_FAILED' } as const;
+    expect(keys(logged)).toEqual([]);
+    const resident = 'wal_ship/STORE_UNREACHABLE';
+    expect(keys({ ...logged, subject: resident })).toEqual([`check/log_errors/${resident}`]);
+  });
+
   it('alerts once, and is resolved when the check says so or no longer speaks of it', () => {
     expect(runs([broken], [broken], [fine], [fine])).toEqual([
       ['firing check/archiver/db1:5432'],
