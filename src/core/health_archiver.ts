@@ -70,7 +70,7 @@ function later(a: Date, b: Date | null): Date {
   return b !== null && b > a ? b : a;
 }
 
-/** Since when a server that writes has archived nothing; `null`: it writes nothing, or all is in. */
+/** Since when a server that writes has archived nothing; `null`: nothing is to be archived. */
 function silentSince(facts: ArchiverHealth): Date | null {
   const { waiting, writtenBytes, lastArchivedAt, idleAt, startedAt } = facts;
   // The oldest is archived first: as long as anything is, an archiver only is behind.
@@ -233,10 +233,11 @@ export function checkWaiting(
     full === null ? 'ok' : levelAbove(-full, -fullSecondsWarning, -fullSecondsCritical);
   const forecast =
     full === null ? '' : `, and the disk of pg_wal is full in ${formatDuration(full)} at this rate`;
+  const waits = `${formatCount(count, 'segment')} of the WAL wait${count === 1 ? 's' : ''}`;
   const values = full === null ? { segments: count } : { segments: count, full_in_seconds: full };
   return healthFinding(about, {
     level: worstLevel([byCount, byTime]),
-    message: `${formatCount(count, 'segment')} of the WAL wait${count === 1 ? 's' : ''} for the archiver${forecast}`,
+    message: `${waits} for the archiver${forecast}`,
     expected: `at most ${max}`,
     found: oldestAt === null ? 'none' : `the first since ${oldestAt.toISOString()}`,
     since: oldestAt,
@@ -259,7 +260,9 @@ export function checkWalSpace(
   const isFull = disk.freeBytes < segmentsMin * segmentBytes;
   return healthFinding(about, {
     level: isFull ? 'critical' : level,
-    message: `the disk of pg_wal is ${percent.toFixed(1)} % full: ${formatBytes(disk.freeBytes)} free`,
+    message:
+      `the disk of pg_wal is ${percent.toFixed(1)} % full: ` +
+      `${formatBytes(disk.freeBytes)} free`,
     expected: `at most ${maxPercent} % used, and room for ${segmentsMin} segments`,
     mend:
       'A full disk stops the server: free space there, and see whether segments wait for the ' +

@@ -103,8 +103,8 @@ export function checkDates(
     expected,
     found: `${first.startedAt.toISOString()}, and it is ${now.toISOString()} now`,
     mend:
-      'A clock was wrong then, or is now (timedatectl): retention waits until that time has come, ' +
-      'and scripts/prune_backups.ts --dry-run tells what it would do.',
+      'A clock was wrong then, or is now (timedatectl): retention waits until that time has ' +
+      'come, and scripts/prune_backups.ts --dry-run tells what it would do.',
     values: { backups: ahead.length },
   });
 }

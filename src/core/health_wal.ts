@@ -125,7 +125,7 @@ export function tellFullPoint(facts: FullPointFacts, now: Date): HealthFinding {
     { ...about, cluster, database },
     {
       level: 'ok',
-      message: `without archived WAL it comes back as of its last full backup, ${formatAge(age)} ago`,
+      message: `without archived WAL it is as old as its last full backup: ${formatAge(age)}`,
       expected: 'judged by backup_age',
       found: `${label} of ${startedAt.toISOString()}`,
       values: { full_age_seconds: age },

@@ -102,7 +102,7 @@ async function waitingOf(
   }
 }
 
-/** The folder of the WAL where it lies on this machine; `null`: elsewhere, or nobody tells where. */
+/** The folder of the WAL where it lies on this machine; `null`: elsewhere, or nobody knows. */
 function pgWalOf(
   { parameters, context }: Asking,
   { dataDirectory }: WalServer,

@@ -1,5 +1,6 @@
 /** Gathers how full the file systems of folders are, and by what comes when they will be. */
 
+import { mapBounded } from '../../catalog/map_bounded.ts';
 import { walClusters, walFolder } from '../../catalog/wal_archive.ts';
 import { incrementalPolicy } from '../../core/base_retention.ts';
 import type { HealthFinding } from '../../core/health.ts';
@@ -8,7 +9,9 @@ import type { Tier } from '../../core/label.ts';
 import { totalBytes } from '../../core/manifest_sizes.ts';
 import { retentionPolicy } from '../../core/retention.ts';
 import { daysUntilFull, type SpaceSeries, type StoredBytes } from '../../core/space_forecast.ts';
+import { isTimelineFolder, suffixOf } from '../../core/wal_listing.ts';
 import { fileSystemAt } from '../../process/file_facts.ts';
+import type { Storage } from '../../storage/storage.ts';
 import type { ReadableListing } from './facts_backups.ts';
 import { type CheckGroup, type MonitorContext, unknownFinding } from './monitor_context.ts';
 
@@ -24,8 +27,11 @@ const everyDays: Readonly<Record<Tier, number | null>> = {
 const liveDays = 35;
 /** So many days of WAL tell how much comes. */
 const walDays = 30;
+/** So many segments of an archive are looked at: the others are like them. */
+const segmentsSampled = 500;
+const statsAtOnce = 16;
 
-/** The manual's word for tiers is in the manifest as text. */
+/** The facts of a manifest hold its tier as text. */
 function isTier(text: string): text is Tier {
   return Object.hasOwn(everyDays, text);
 }
@@ -89,7 +95,37 @@ function baseSeries({ context, now }: MonitorContext, { bases, store }: Readable
   });
 }
 
-/** The WAL of a store by days, the last one until now. */
+/** The files of segments in one archive, oldest first: a day may bring thousands. */
+async function segmentKeys(storage: Storage, cluster: string): Promise<string[]> {
+  const keys: string[] = [];
+  for (const timeline of await storage.children(walFolder(cluster))) {
+    if (!isTimelineFolder(timeline)) continue;
+    const folder = `${walFolder(cluster)}/${timeline}`;
+    for (const name of await storage.children(folder)) {
+      if (suffixOf(name) !== null) keys.push(`${folder}/${name}`);
+    }
+  }
+  return keys;
+}
+
+/** The WAL of one archive by days, the last one until now; of many segments a sample tells. */
+async function walByDays(storage: Storage, cluster: string, now: Date): Promise<StoredBytes[]> {
+  const keys = await segmentKeys(storage, cluster);
+  const step = Math.max(1, Math.ceil(keys.length / segmentsSampled));
+  const sample = keys.filter((_, index) => index % step === 0);
+  const found = await mapBounded(sample, statsAtOnce, (key) => storage.stat(key));
+  const byDay = new Map<number, number>();
+  for (const object of found) {
+    if (object === null) continue;
+    const day = Math.floor((now.getTime() - object.modifiedAt.getTime()) / dayMs);
+    if (day >= 0 && day < walDays) byDay.set(day, (byDay.get(day) ?? 0) + object.bytes * step);
+  }
+  return [...byDay]
+    .sort(([a], [b]) => b - a)
+    .map(([day, bytes]) => ({ at: new Date(now.getTime() - day * dayMs), bytes }));
+}
+
+/** The WAL of a store: it goes when the window and the base backup before it have passed. */
 async function walSeries(
   { context, now }: MonitorContext,
   { view, store }: ReadableListing,
@@ -99,16 +135,7 @@ async function walSeries(
   const keepDays = policy.windowDays + context.config.settings.base_backup_days;
   const series: SpaceSeries[] = [];
   for (const cluster of await walClusters(storage)) {
-    const byDay = new Map<number, number>();
-    for await (const page of storage.list(walFolder(cluster))) {
-      for (const { bytes, modifiedAt } of page) {
-        const day = Math.floor((now.getTime() - modifiedAt.getTime()) / dayMs);
-        if (day >= 0 && day < walDays) byDay.set(day, (byDay.get(day) ?? 0) + bytes);
-      }
-    }
-    const stored = [...byDay]
-      .sort(([a], [b]) => b - a)
-      .map(([day, bytes]) => ({ at: new Date(now.getTime() - day * dayMs), bytes }));
+    const stored = await walByDays(storage, cluster, now);
     series.push({ stored, keepDays, keepCount: 1, everyDays: 1 });
   }
   return series;

@@ -4,6 +4,7 @@
  */
 
 import type { BaseEntry } from '../../catalog/base_catalog.ts';
+import { readOnly } from '../../catalog/read_only.ts';
 import { walClusters } from '../../catalog/wal_archive.ts';
 import { chainOf, isGood, isUsable } from '../../core/base_chain.ts';
 import type { HealthFinding } from '../../core/health.ts';
@@ -26,7 +27,6 @@ import {
   type TimelineWay,
 } from '../../core/wal_ranges.ts';
 import { readWalServer } from '../../postgres/wal_health.ts';
-import { readOnly } from '../../storage/read_only.ts';
 import { treeWithLosses } from '../archiving/incremental_scene.ts';
 import { openStreamedArchive, type StreamedArchive } from '../archiving/streamed_archive.ts';
 import type { RepositoryContext } from '../context.ts';
@@ -48,6 +48,8 @@ interface ArchiveScene extends StreamedArchive {
   readonly way: TimelineWay;
   readonly bases: readonly BaseEntry[];
   readonly isFirst: boolean;
+  /** It lies on a disk that is mounted here. */
+  readonly isFolder: boolean;
 }
 
 /** The good base backups from which the WAL leads to the end of a way, newest first. */
@@ -99,7 +101,7 @@ type PointPart = Pick<WalPointFacts, 'base' | 'recoverableAt' | 'isExact' | 'las
 
 /** How far the newest good base backup leads, with the WAL behind it. */
 async function pointOf(scene: ArchiveScene): Promise<PointPart> {
-  const { way, listing, archive, context, isFirst } = scene;
+  const { way, listing, archive, context, isFirst, isFolder } = scene;
   const none: PointPart = {
     base: null,
     recoverableAt: null,
@@ -122,7 +124,7 @@ async function pointOf(scene: ArchiveScene): Promise<PointPart> {
     archive,
     segments,
     segmentBytes: listing.segmentBytes,
-    mayRead: isFirst,
+    mayRead: isFirst && isFolder,
   });
   const at = last.at ?? (await cameAt(scene, segments.at(-1)?.name));
   const isLater = at !== null && at > finishedAt;
@@ -151,7 +153,8 @@ async function archivePoint(
   const way = tree.timelines.toSorted((a, b) => b.timeline - a.timeline)[0];
   if (way === undefined || listing.segments.length === 0) return null;
   const own = bases.filter((base) => base.cluster === cluster);
-  const scene: ArchiveScene = { ...streamed, context, way, bases: own, isFirst };
+  const isFolder = store.spec.kind === 'folder';
+  const scene: ArchiveScene = { ...streamed, context, way, bases: own, isFirst, isFolder };
   const gaps = await openGapsOf(scene);
   const { last, end, ...point } = await pointOf(scene);
   const facts: WalPointFacts = {

@@ -62,7 +62,8 @@ export async function lastCommitOf(
     const place = segments.length - 1 - looks;
     const { name } = segments[place] as RunSegment;
     let index: WalIndex | 'damaged' | null = await readKeptIndex(archive, name);
-    if (index === null && mayRead && reads < readsMax) {
+    const isNear = mayRead || archive.streamed.has(name);
+    if (index === null && isNear && reads < readsMax) {
       reads += 1;
       index = await indexAt(context, request, place);
     }

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { readOnly } from '../../../src/catalog/read_only.ts';
 import { openFolder } from '../../../src/storage/open.ts';
-import { readOnly } from '../../../src/storage/read_only.ts';
 import type { Storage } from '../../../src/storage/storage.ts';
 
 let folder: string;

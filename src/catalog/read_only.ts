@@ -1,7 +1,7 @@
 /** A store from which is only read: a decorator with the same face. */
 
 import { HoldfastError } from '../core/errors.ts';
-import type { Storage } from './storage.ts';
+import type { Storage } from '../storage/storage.ts';
 
 const writing: ReadonlySet<PropertyKey> = new Set<keyof Storage>([
   'put',
