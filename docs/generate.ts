@@ -1,7 +1,7 @@
 /**
  * Writes what is generated from the code: the samples and the tables of the settings, the published
- * schemas of manifests, alerts and reports, and the default schedule in `cron/` and `systemd/`. With
- * `--check` it writes nothing and ends with status 1 where a file differs.
+ * schemas of manifests, alerts and reports, and the default schedule in `cron/` and `systemd/`.
+ * With `--check` it writes nothing and ends with status 1 where a file differs.
  */
 
 import { readFileSync, writeFileSync } from 'node:fs';

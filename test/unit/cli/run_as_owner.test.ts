@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
 import { chmod, chown, cp, lstat, mkdtemp, readdir, rm, symlink } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openRepository } from '../../../src/catalog/repository.ts';
+import type { RootWish } from '../../../src/cli/command.ts';
 import { runAsOwner } from '../../../src/cli/run_as_owner.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { createConsole } from '../../../src/process/console.ts';
@@ -57,13 +58,13 @@ async function list(from: string) {
 }
 
 /** Calls it in this process, which stays what it is. */
-async function runHere(backupDir: string) {
+async function runHere(backupDir: string, wish?: RootWish) {
   const flags = { 'backup-dir': backupDir };
   const config = await loadConfig({ flags, flagsOnly: true, cwd: folder, projectDir: folder });
   let said = '';
   const stream = { write: (line: string) => (said += line) } as unknown as NodeJS.WriteStream;
   const log = createConsole({ stream, verbosity: 'normal', clock: () => 0 });
-  return { changed: await runAsOwner(config, log), said };
+  return { changed: await runAsOwner(config, log, wish), said };
 }
 
 describe('a command on a repository of one’s own', () => {
@@ -117,5 +118,33 @@ describe('a command that root starts on the repository of another user', () => {
     expect(stderr).toContain(`nobody may not read ${closed}`);
     expect(stderr).toContain('hint: Put the checkout where everybody may read it');
     expect(status).toBe(2);
+  });
+});
+
+describe('a command that sets a system up', () => {
+  const wishFor = (owner: string | null): RootWish => ({ keep: false, owner });
+
+  it('works as who owns the repository, whom it may name', async () => {
+    expect((await runHere(repository, wishFor(null))).changed).toEqual({});
+    expect((await runHere(repository, wishFor(userInfo().username))).changed).toEqual({});
+    await expect(runHere(repository, wishFor('somebody else'))).rejects.toMatchObject({
+      code: 'WRONG_USER',
+      message: expect.stringContaining('--run-as names "somebody else"'),
+    });
+  });
+
+  it('has root begin a repository for the user who is named', async () => {
+    if (!isRoot()) return;
+    const fresh = join(folder, 'above/fresh');
+    await expect(runHere(fresh, wishFor('no such user'))).rejects.toMatchObject({
+      code: 'WRONG_USER',
+      hint: 'Name the user that runs everything: --run-as NAME.',
+    });
+    expect((await runHere(fresh, wishFor('root'))).changed).toEqual({});
+    expect((await lstat(fresh)).mode & 0o777).toBe(0o700);
+    expect(await readdir(join(folder, 'above'))).toEqual(['fresh']);
+    // Begun by root and named for nobody else: it stays root's.
+    await openRepository(fresh, { create: true, now: new Date() });
+    expect((await runHere(fresh, wishFor(null))).changed).toEqual({});
   });
 });
