@@ -151,6 +151,8 @@ interface MailFailure {
   readonly code?: string;
   readonly message: string;
   readonly response?: string;
+  /** Whether the answer is 5xx: the same again will not be taken. */
+  readonly permanent?: boolean;
   readonly rejectedErrors?: readonly MailFailure[];
 }
 
@@ -188,7 +190,11 @@ function failed(failure: MailFailure, server: MailServer): HoldfastError {
   return new HoldfastError(
     failure.response === undefined ? 'STORE_UNREACHABLE' : 'STORE_REFUSED',
     `the mail server ${where} has not taken the mail: ${wordsOf(failure, server)}`,
-    { hint: isOfTls(failure) ? hints.ETLS : (hints[failure.code ?? ''] ?? elseHint) },
+    {
+      hint: isOfTls(failure) ? hints.ETLS : (hints[failure.code ?? ''] ?? elseHint),
+      // Its sender and recipients were fine: a filter does not want what is in it.
+      details: { refuses_document: failure.code === 'EMESSAGE' && failure.permanent === true },
+    },
   );
 }
 

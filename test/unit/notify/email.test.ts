@@ -220,6 +220,22 @@ describe('a mail that is not taken', () => {
     });
   });
 
+  it.each([
+    [554, true],
+    [451, false],
+  ])('for what is in it is told apart from one that may be taken later: %i', async (code, is) => {
+    const server = await start({
+      ...withoutLogin,
+      onData: (stream, _session, done) => {
+        stream.resume().on('end', () => done(reply(code, 'I do not like it')));
+      },
+    });
+    await expect(channel(`smtp://localhost:${server.port}`).send()).rejects.toMatchObject({
+      code: 'STORE_REFUSED',
+      details: { refuses_document: is },
+    });
+  });
+
   it('is told by a server that greets with a refusal', async () => {
     const server = await startTalker((_line, socket) => {
       socket.end('421 too busy\r\n');
