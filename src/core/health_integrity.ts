@@ -71,8 +71,8 @@ function damagedFinding(backup: DamagedBackup): HealthFinding {
     mend: isRecorded
       ? 'Take a new backup; this one goes with its retention (scripts/prune_backups.ts), or when ' +
         'you remove its folder.'
-      : `Type scripts/verify_backups.ts ${shown}, which records what is wrong, so that no restore ` +
-        'takes it; then take a new backup.',
+      : `Type scripts/verify_backups.ts ${shown}, which records what is wrong, so that no ` +
+        'restore takes it; then take a new backup.',
   });
 }
 

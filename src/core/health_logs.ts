@@ -29,7 +29,7 @@ const ofPersons: ReadonlySet<number> = new Set<number>([
 const ownCommand = 'monitor_backups';
 
 /** Whether an error is one that somebody should hear of. */
-export function isTold({ command, exitStatus: status }: LoggedError): boolean {
+function isTold({ command, exitStatus: status }: LoggedError): boolean {
   return command !== ownCommand && !ofPersons.has(status);
 }
 

@@ -1,4 +1,4 @@
-/** The monitor's check `repository`: whether what holds the backups is there and takes more. Pure. */
+/** The monitor's check `repository`: whether the stores are there and take more. Pure. */
 
 import type { HealthFinding } from './health.ts';
 import { shownFinding } from './health_words.ts';

@@ -1,4 +1,4 @@
-/** The monitor's checks `runs` and `schedule`: runs that died, that failed, that never came. Pure. */
+/** The monitor's checks `runs` and `schedule`: runs that died, failed, never came. Pure. */
 
 import type { HealthFinding, HealthLevel } from './health.ts';
 import { ageText, commandName, databaseSubject, shownFinding } from './health_words.ts';

@@ -16,7 +16,7 @@ export interface FileMark {
 
 /** What is remembered of a backup in one store. */
 export interface RememberedBackup {
-  /** Tells its files, as they were when they were last known, from any others. */
+  /** Tells its files, as they were when they were last known, from others. */
   readonly marks: string;
   /** When it was last read whole; milliseconds since 1970. */
   readonly readMs: number;
@@ -55,7 +55,7 @@ export interface IntegrityState {
 }
 
 const dayMs = 86_400_000;
-/** What was read so recently is not read again for its turn: a small repository is left in peace. */
+/** What was read so recently has no turn yet: a small repository is left in peace. */
 const restMs = dayMs - 3_600_000;
 /** The files of one backup are finished within so much of each other. */
 const settledMs = 2000;

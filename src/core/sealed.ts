@@ -1,4 +1,4 @@
-/** Bytes with their digest in the line before them: a flipped bit in a cache must not be believed. */
+/** Bytes with their digest in the line before them: no cache with a flipped bit is believed. */
 
 import { sha256Of } from './sums.ts';
 

@@ -90,14 +90,11 @@ export async function openMonitorScene(
   let now = begin;
   let suffix = 0;
 
+  const settings = () =>
+    loadConfig({ flags: {}, configFile: file, cwd: folder, projectDir: folder, environment });
+
   async function context(overrides: Partial<RepositoryContext> = {}): Promise<RepositoryContext> {
-    const config = await loadConfig({
-      flags: {},
-      configFile: file,
-      cwd: folder,
-      projectDir: folder,
-      environment,
-    });
+    const config = await settings();
     const specs = storesOf(config.settings);
     const repository = await openRepository(root, { create: true, now, stores: specs });
     const catalog = createCatalog(repository.storage);

@@ -1,4 +1,4 @@
-/** The checks of full backups and of copies: one look at what lies in the stores for all of them. */
+/** The checks of full backups and of copies: one look at what lies in the stores for all. */
 
 import { latestOfKind } from '../../catalog/checks.ts';
 import { databaseFolder } from '../../catalog/repository.ts';

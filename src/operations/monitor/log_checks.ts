@@ -1,4 +1,4 @@
-/** The checks of the log files and of alerts that wait: what lies in `logs/` and `state/alerts/`. */
+/** The checks of log files and of alerts that wait: what lies in `logs/` and `state/alerts/`. */
 
 import { open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -28,7 +28,7 @@ function userName(uid: number): string {
   return findUserById(uid)?.name ?? `user ${uid}`;
 }
 
-/** Whether this user may write into a folder, without writing (access(2)); no folder is no matter. */
+/** Whether this user may write into a folder, by access(2); one that is not there is no matter. */
 async function writeProblem(path: string): Promise<FolderProblem | null> {
   try {
     await access(path, constants.R_OK | constants.W_OK | constants.X_OK);
