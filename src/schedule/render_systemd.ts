@@ -94,6 +94,11 @@ export function unitName(job: string): string {
   return `holdfast-${job}`;
 }
 
+/** The line of a service that names its repository. */
+export function repositoryLine(backupDir: string): string {
+  return `RequiresMountsFor=${unlessPlain(backupDir, quoteListedPath)}`;
+}
+
 /** Puts values in; a line whose value is empty goes. */
 function fill(template: string, values: Readonly<Record<string, string>>): string {
   return template
@@ -149,7 +154,7 @@ function commonValues(host: UnitHost, read: ReadUnitTemplate): Record<string, st
     HEADER: unitHeader,
     MANAGER: user === null ? '--user ' : '',
     ORDER: user === null ? '' : `Wants=network-online.target\nAfter=${after.join(' ')}`,
-    MOUNTED: `RequiresMountsFor=${unlessPlain(backupDir, quoteListedPath)}`,
+    MOUNTED: repositoryLine(backupDir),
     TARGET: user === null ? 'default.target' : 'multi-user.target',
     SANDBOX: sandbox(host, read),
   };
