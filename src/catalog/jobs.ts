@@ -36,6 +36,11 @@ const jobSchema = Type.Object({
   /** `null` until it has ended. */
   finished_at: NullableTime,
   exit_status: Type.Union([Type.Integer(), Type.Null()]),
+  /**
+   * With what the run before it ended; `null`: that one was killed. Absent where nobody knows, and
+   * in what earlier versions have written.
+   */
+  status_before: Type.Optional(Type.Union([Type.Integer(), Type.Null()])),
   /** When a run of it last ended with 0. */
   last_success_at: NullableTime,
 });
@@ -88,6 +93,12 @@ function jobsFolder(stateDir: string): string {
 
 function jobPath(stateDir: string, job: string): string {
   return join(jobsFolder(stateDir), `${job}.json`);
+}
+
+/** What the next run remembers of this one, where it has ended or was killed. */
+function statusBefore(known: KnownJob | null): Pick<JobRecord, 'status_before'> {
+  if (known?.state === 'ended') return { status_before: known.record.exit_status };
+  return known?.state === 'dead' ? { status_before: null } : {};
 }
 
 /** A job's last run; `null` where there is none, or its record is damaged. */
@@ -165,6 +176,7 @@ export async function beginJob(options: BeginJobOptions): Promise<Job> {
       process: ownIdentity(),
       finished_at: null,
       exit_status: null,
+      ...statusBefore(before),
       last_success_at: before?.record.last_success_at ?? null,
     };
     await write(record);

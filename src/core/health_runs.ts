@@ -1,6 +1,6 @@
 /** The monitor's checks `runs` and `schedule`: runs that died, failed, never came. Pure. */
 
-import type { HealthFinding, HealthLevel } from './health.ts';
+import { type HealthFinding, type HealthLevel, worstLevel } from './health.ts';
 import { ageText, commandName, databaseSubject, shownFinding } from './health_words.ts';
 import { printable } from './printable.ts';
 import { formatDuration } from './units.ts';
@@ -25,6 +25,8 @@ export interface JobRunFacts {
   /** `null`: it has not ended. */
   readonly finishedAt: Date | null;
   readonly exitStatus: number | null;
+  /** With what the run before it ended; `null`: it was killed. Absent: nobody knows. */
+  readonly statusBefore?: number | null | undefined;
   /** `dead`: its process is gone, and it never ended; `unknown`: on another host. */
   readonly state: 'ended' | 'running' | 'dead' | 'unknown';
 }
@@ -33,6 +35,25 @@ function hasFailed(run: JobRunFacts): boolean {
   const { exitStatus } = run;
   if (exitStatus === null || exitStatus === 0) return false;
   return commandName(run.command) !== 'monitor_backups' || exitStatus > monitorStatusMax;
+}
+
+/** What the run before left wrong: that the next one has begun does not mend it. */
+function troubleBefore(run: JobRunFacts) {
+  const { statusBefore } = run;
+  if (statusBefore === null) {
+    const told = '; the run before it began and never ended';
+    return { level: 'critical', told, values: {} } as const;
+  }
+  if (statusBefore === undefined || !hasFailed({ ...run, exitStatus: statusBefore })) {
+    return { level: 'ok', told: '', values: {} } as const;
+  }
+  // The number says that it is a failure which that run has told itself.
+  const values = { exit_status: statusBefore };
+  return {
+    level: 'warning',
+    told: `; the run before it ended with ${statusBefore}`,
+    values,
+  } as const;
 }
 
 /** How the last run of a job is, or has ended. */
@@ -60,10 +81,12 @@ export function jobRun(run: JobRunFacts, now: Date): HealthFinding {
   if (finishedAt === null) {
     const isLong = ageMs > runHoursMax * hourMs && !resident.has(commandName(run.command));
     const where = state === 'unknown' ? ', on another host or in another container' : '';
+    const { level, told, values } = troubleBefore(run);
     return shownFinding({
       ...parts,
-      level: isLong ? 'warning' : 'ok',
-      message: `the job ${job} has been running for ${ageText(ageMs)}${where}`,
+      values: { ...parts.values, ...values },
+      level: worstLevel([isLong ? 'warning' : 'ok', level]),
+      message: `the job ${job} has been running for ${ageText(ageMs)}${where}${told}`,
       expected: `a run of at most ${runHoursMax} h`,
       mend: `${logs}, and at what it waits for; ended by a signal it leaves nothing half done.`,
     });

@@ -93,6 +93,7 @@ export function jobRunFacts({ record, state }: KnownJob): JobRunFacts {
     startedAt: new Date(record.started_at),
     finishedAt: finished === null ? null : new Date(finished),
     exitStatus: record.exit_status,
+    statusBefore: record.status_before,
     state,
   };
 }

@@ -51,6 +51,20 @@ describe('the last run of a job', () => {
     expect(run({ exitStatus: 3 }).level).toBe('warning');
   });
 
+  it('is not mended by the next one before that has ended', () => {
+    const again = (statusBefore: number | null) => run({ ...running, statusBefore });
+    expect(again(0).level).toBe('ok');
+    expect(again(8)).toMatchObject({
+      level: 'warning',
+      message: 'the job daily has been running for 2 h; the run before it ended with 8',
+      values: { exit_status: 8 },
+    });
+    expect(again(null)).toMatchObject({ level: 'critical', subject: 'daily' });
+    const command = 'monitor_backups.ts';
+    expect(run({ ...running, command, statusBefore: 2 }).level).toBe('ok');
+    expect(run({ statusBefore: 8 }).level).toBe('ok');
+  });
+
   it('is critical when it began and never ended', () => {
     expect(run({ ...running, state: 'dead' })).toMatchObject({
       level: 'critical',

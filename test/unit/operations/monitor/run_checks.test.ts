@@ -61,7 +61,7 @@ describe('runs', () => {
     await killed('jobs.ts', call);
     expect((await look()).one('runs', 'daily').level).toBe('critical');
     const next = await job('r2');
-    expect((await look()).one('runs', 'daily').level).toBe('ok');
+    expect((await look()).one('runs', 'daily').level).toBe('critical');
     await next.end(3, scene.now());
     expect((await look()).one('runs', 'daily').level).toBe('warning');
     await (await job('r3')).end(0, scene.now());
