@@ -97,11 +97,14 @@ function wayFinding(about: HealthAbout, facts: ArchiverHealth): HealthFinding | 
     return healthFinding(about, { level: 'ok', message, expected });
   }
   if (isOff || (!isOurs && holdsWal && !isStreamed)) {
+    const other = isOff
+      ? 'archive_mode is off'
+      : archiveCommand === ''
+        ? 'archive_command is empty'
+        : 'something else archives the WAL';
     return healthFinding(about, {
       level: 'warning',
-      message: isOff
-        ? 'archive_mode is off, though the repository holds WAL of this server'
-        : 'something else archives the WAL, though the repository holds WAL of this server',
+      message: `${other}, though the repository holds WAL of this server`,
       expected,
       found: isOff ? 'archive_mode = off' : `archive_command = ${printable(archiveCommand)}`,
       since: facts.lastArchivedAt,

@@ -102,7 +102,7 @@ export function checkWalPoint(facts: WalPointFacts, maxMinutes: number, now: Dat
   const about = isExact ? '' : 'about ';
   const at = recoverableAt.toISOString();
   const fact = isComplete
-    ? 'everything that was committed can be recovered: the server has been idle since'
+    ? 'everything that the server has committed can be recovered: it has been idle since then'
     : `the newest recoverable point is ${about}${formatAge(age)} old`;
   return healthFinding(aboutOf('recovery_point', facts), {
     level,

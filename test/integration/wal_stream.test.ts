@@ -5,11 +5,14 @@ import { chown, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { serversGroup } from '../../src/operations/monitor/facts_servers.ts';
+import { recoveryGroup } from '../../src/operations/monitor/facts_wal.ts';
 import { identityOf, processState } from '../../src/process/identity.ts';
 import type { DataChild } from '../../src/process/stream.ts';
 import { until } from '../support/fault.ts';
 import { type Restorers, startRestorers } from '../support/restorers.ts';
 import { openStreamBench, type StreamBench } from '../support/stream_bench.ts';
+import { watch } from '../support/watched_scene.ts';
 import { jsonOf } from '../support/workbench.ts';
 
 let bench: StreamBench;
@@ -95,6 +98,14 @@ describe('a stream', () => {
     expect(status.slot).toMatchObject({ name: bench.slot, active: true, wal_status: 'reserved' });
     expect(status.unfinished).toHaveLength(1);
   }, 300_000);
+
+  it('is watched: what lies in the stream alone counts, and no archiver is missed', async () => {
+    const environment = { ...bench.environment, MAX_DISK_USED_PERCENT: '100' };
+    const found = await watch({ environment, groups: [recoveryGroup, serversGroup] });
+    expect(found.bad()).toEqual([]);
+    expect(found.one('recovery_point').found).toContain('.partial');
+    expect(found.one('slots').message).toContain('1 replication slot');
+  });
 
   it('brings back a transaction that lies in the unfinished segment alone', async () => {
     for (let i = 0; i < 6; i += 1) await mark(400_000);

@@ -98,6 +98,8 @@ describe('the archiver', () => {
     });
     expect(check({ archiveMode: 'off' })).toMatchObject({ level: 'warning' });
     expect(check({ archiveMode: 'off' }).mend).toContain('scripts/setup_archiving.ts');
+    const empty = check({ isOurs: false, archiveCommand: '' });
+    expect(empty.message).toMatch(/^archive_command is empty, though/);
     // That it is dead, too, is worse.
     const dead = { lastArchivedAt: ago(20000), waiting: { count: 1, oldestAt: ago(20000) } };
     expect(check({ isOurs: false, ...dead })).toMatchObject({ level: 'critical' });
