@@ -1,8 +1,7 @@
 /** The command scripts/setup_cron.ts: what is written, the question, and what came of it. */
 
-import { resolve } from 'node:path';
 import type { InstalledJob } from '../core/crontab.ts';
-import { exitStatus, HoldfastError } from '../core/errors.ts';
+import { exitStatus } from '../core/errors.ts';
 import { printable, printableText } from '../core/printable.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import { isCronRunning } from '../operations/schedule/cron_daemon.ts';
@@ -12,7 +11,8 @@ import {
   userCrontab,
 } from '../operations/schedule/crontab_place.ts';
 import { checkOnce } from '../operations/schedule/first_check.ts';
-import { type SettingsPlaces, settingsArguments } from '../operations/schedule/lasting_settings.ts';
+import { settingsArguments } from '../operations/schedule/lasting_settings.ts';
+import { requireNoOther } from '../operations/schedule/other_schedules.ts';
 import {
   type CronPlan,
   type CronRequest,
@@ -22,15 +22,13 @@ import {
   planCron,
   uninstallCron,
 } from '../operations/schedule/setup_cron.ts';
-import { findUserById } from '../process/user.ts';
+import type { OsUser } from '../process/user.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { confirm } from './confirm.ts';
 import { formatMoment, jobCells, jobDocument, jobTitles } from './job_cells.ts';
 import { needRepository } from './open_context.ts';
+import { actingUser, readScheduleAction, settingsPlaces } from './schedule_arguments.ts';
 import { formatTable } from './table.ts';
-
-const actions = ['install', 'status', 'list', 'uninstall', 'print'] as const;
-type Action = (typeof actions)[number];
 
 /** What an action works with. */
 interface Run {
@@ -38,39 +36,7 @@ interface Run {
   readonly context: RepositoryContext;
   readonly request: CronRequest;
   /** Who the jobs run as. */
-  readonly user: string;
-}
-
-function readAction(operands: readonly string[]): Action {
-  const [word = 'install', second] = operands;
-  const action = actions.find((candidate) => candidate === word);
-  if (action !== undefined && second === undefined) return action;
-  throw new HoldfastError('USAGE', `no action is called ${JSON.stringify(second ?? word)}`, {
-    hint: `Name one of ${actions.join(', ')}, or none for install.`,
-  });
-}
-
-/** Where the flags of this run say that the settings are: what is scheduled is told the same. */
-function settingsPlaces(flags: Flags, cwd: string): SettingsPlaces {
-  const pathOf = (flag: string) => {
-    const path = flags[flag];
-    return typeof path === 'string' ? resolve(cwd, path) : null;
-  };
-  return {
-    envFile: pathOf('env-file'),
-    configFile: pathOf('config'),
-    backupDir: pathOf('backup-dir'),
-  };
-}
-
-/** The user that this process acts as. */
-function actingUser(): string {
-  const uid = process.geteuid?.() ?? 0;
-  const user = findUserById(uid);
-  if (user !== null) return user.name;
-  throw new HoldfastError('WRONG_USER', `user ${uid} has no name, and cron goes by names`, {
-    hint: 'Run it as a user that /etc/passwd lists.',
-  });
+  readonly user: OsUser;
 }
 
 /** A job with what cron runs for it. */
@@ -90,9 +56,11 @@ function planLines({ place, before, after, jobs, leftOut }: CronPlan, user: stri
 async function install(run: Run): Promise<CommandResult> {
   const { invocation, context, request, user } = run;
   const { flags, world } = invocation;
+  const own = flags.system === true ? 'cron.d' : 'crontab';
+  await requireNoOther(context, own, user);
   const plan = await planCron(context, request);
   const { place, before, after, jobs, leftOut } = plan;
-  const lines = planLines(plan, user);
+  const lines = planLines(plan, user.name);
   const isSame = before === after;
   if (flags.yes === true || isSame) for (const line of lines) context.log.step(line);
   else {
@@ -112,7 +80,7 @@ async function install(run: Run): Promise<CommandResult> {
     status: exitStatus.done,
     json: {
       crontab: place.description,
-      user,
+      user: user.name,
       changed: !isSame,
       previous: kept,
       jobs: jobs.map(({ name, when, command }) => ({ name, when, command })),
@@ -192,14 +160,14 @@ async function placeOf(
 
 /** Runs the command. `status` ends with 3 where no schedule is installed. */
 export async function setupCronCommand(invocation: Invocation): Promise<CommandResult> {
-  const action = readAction(invocation.operands);
+  const action = readScheduleAction(invocation.operands);
   const context = needRepository(invocation.context);
-  const { flags, world } = invocation;
+  const { flags } = invocation;
   const user = actingUser();
   const request: CronRequest = {
-    place: await placeOf(context, flags, user),
-    user: flags.system === true ? user : null,
-    settings: settingsPlaces(flags, world.cwd),
+    place: await placeOf(context, flags, user.name),
+    user: flags.system === true ? user.name : null,
+    settings: settingsPlaces(invocation),
   };
   const run: Run = { invocation, context, request, user };
   switch (action) {

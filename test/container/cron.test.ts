@@ -122,6 +122,9 @@ describe('a schedule for cron', () => {
   it('goes into /etc/cron.d, by root alone', async () => {
     const { output, exitCode } = await sh(`runuser -u postgres -- ${setup} --yes ${system}`);
     expect(exitCode, output).not.toBe(0);
+    const twice = await sh(`${setup} --yes --system`);
+    expect(twice.exitCode, twice.output).toBe(2);
+    expect(twice.output).toContain('the crontab of postgres has the schedule already');
     // An empty folder that root has made is nobody's repository yet; one that is begun is.
     await ok(`mkdir ${systemRepository}`);
     const installed = await sh(`${setup} --yes ${system} --run-as postgres`);
