@@ -14,6 +14,7 @@ export interface WatchedBackup {
   readonly label: string;
   readonly tier: Tier;
   readonly startedAt: Date;
+  readonly finishedAt: Date;
   /** At least one store has it and nothing is known against that copy. */
   readonly isGood: boolean;
   /** It holds what a restore in place has replaced. */
@@ -90,7 +91,7 @@ export function backupAge(
   now: Date,
 ): HealthFinding {
   const about = { check: 'backup_age', ...aboutDatabase(database) } as const;
-  const expected = `a full backup that is at most ${hoursText(maxAgeHours)} old`;
+  const expected = `a full backup that ended at most ${hoursText(maxAgeHours)} ago`;
   const newest = database.backups.findLast((backup) => counts(backup, now)) ?? null;
   const also = [...passedOver(database, newest, now), ...failureText(database)];
   const name = JSON.stringify(printable(database.database));
@@ -107,7 +108,9 @@ export function backupAge(
   }
   // One that is ahead by less than clocks differ is as young as can be.
   const ageMs = Math.max(0, now.getTime() - newest.startedAt.getTime());
-  const level = levelAbove(ageMs, maxAgeHours * hourMs, 2 * maxAgeHours * hourMs);
+  // One that took three hours is followed by one that takes as long: its end is what counts.
+  const restMs = now.getTime() - newest.finishedAt.getTime();
+  const level = levelAbove(restMs, maxAgeHours * hourMs, 2 * maxAgeHours * hourMs);
   const unread = newest.isUnread ? [', never read back'] : [];
   const found = `${newest.label} of ${newest.startedAt.toISOString()}${unread.join('')}`;
   const age = `the last good full backup of ${name} is ${ageText(ageMs)} old`;
@@ -117,7 +120,7 @@ export function backupAge(
     message: notWatched === null ? age : `${age}; none is expected: ${notWatched}`,
     expected: notWatched === null ? expected : 'no backups any more',
     found: [found, ...also].join('; '),
-    since: new Date(newest.startedAt.getTime() + maxAgeHours * hourMs),
+    since: new Date(newest.finishedAt.getTime() + maxAgeHours * hourMs),
     mend: backUp(database),
     values: { age_seconds: ageMs / 1000, max_age_seconds: maxAgeHours * 3600 },
   });

@@ -23,8 +23,8 @@ export interface RememberedBackup {
   /** What was wrong when it was read; empty: nothing. */
   readonly damage: readonly string[];
   /**
-   * It takes too long to be read in one run and waits for verify_backups.ts: `changed` since it was
-   * read, or `large` with nothing against it; `null`: it is not left.
+   * It took too long to be read in one run. `changed` since it was read: it waits for
+   * verify_backups.ts; `large`, with nothing against it: it is tried again; `null`: it did not.
    */
   readonly left: 'changed' | 'large' | null;
 }
@@ -105,7 +105,7 @@ export function integrityState(
   const isMended = isVerified && (seen.verifiedMs ?? 0) > before.readMs;
   if (isMended) return { known: fresh, due: turn(fresh, now) };
   const known = { ...before, readMs };
-  const isSettled = before.damage.length > 0 || before.left !== null;
+  const isSettled = before.damage.length > 0 || before.left === 'changed';
   return { known, due: isSettled ? null : turn(known, now) };
 }
 

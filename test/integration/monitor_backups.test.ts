@@ -72,6 +72,8 @@ describe('monitor_backups.ts', () => {
   it('finds nothing wrong with backups that were just taken, and reads them all for verify', async () => {
     const { wrong, own } = await look();
     expect(wrong).toEqual([]);
+    const integrity = own.find(({ check }) => check === 'integrity');
+    expect(integrity?.values, 'they were read back just now').toMatchObject({ read_bytes: 0 });
     const checks = new Set(own.map(({ check }) => check));
     for (const check of ours) expect(checks, check).toContain(check);
     const all = (await look('verify')).own.find(({ check }) => check === 'integrity');

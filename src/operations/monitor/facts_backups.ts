@@ -59,6 +59,7 @@ function watchedBackup(copies: readonly BackupFacts[]): WatchedBackup[] {
       label: label.text,
       tier: label.tier,
       startedAt: details === null ? label.startedAt : new Date(details.startedAt),
+      finishedAt: details === null ? label.startedAt : new Date(details.finishedAt),
       isGood: good !== undefined,
       isSafety: details?.isSafety ?? false,
       isUnread: details?.readBack === 'none' && check === null,

@@ -228,8 +228,10 @@ class StoreLook {
       const error = toHoldfastError(thrown);
       const known = this.known.get(folder);
       if (late.aborted && known !== undefined) {
-        const left = due === 'changed' ? 'changed' : 'large';
-        this.known.set(folder, { ...known, marks: seen.marks, left });
+        // One that is only large has had its turn, and has another one tomorrow.
+        const [left, readMs] =
+          due === 'changed' ? (['changed', known.readMs] as const) : (['large', +now] as const);
+        this.known.set(folder, { ...known, marks: seen.marks, readMs, left });
       } else if (error.code === 'BACKUP_NOT_FOUND') {
         this.known.delete(folder);
       } else if (error.code === 'STORE_UNREACHABLE' && errorNumber(error.cause) !== 'EIO') {

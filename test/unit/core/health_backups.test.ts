@@ -15,6 +15,7 @@ function backup(ageMs: number, parts: Partial<WatchedBackup> = {}): WatchedBacku
     label: `${startedAt.toISOString()}-daily`,
     tier: 'daily',
     startedAt,
+    finishedAt: startedAt,
     isGood: true,
     isSafety: false,
     isUnread: false,
@@ -51,11 +52,19 @@ describe('the age of the last full backup', () => {
     expect(finding.mend === null).toBe(level === 'ok');
   });
 
+  it('lets a backup take its time, and tells how much work would be lost', () => {
+    const finishedAt = new Date(now.getTime() - 25 * hourMs);
+    const finding = look([backup(28 * hourMs, { finishedAt })]);
+    expect(finding).toMatchObject({ level: 'ok', values: { age_seconds: 28 * 3600 } });
+    const late = new Date(finishedAt.getTime() - 1);
+    expect(look([backup(28 * hourMs, { finishedAt: late })]).level).toBe('warning');
+  });
+
   it('says what was expected, what is, and what to type', () => {
     const failure = { at: now, code: 'NO_SPACE', message: 'the disk\nis full' };
     const finding = look([backup(31 * hourMs)], { failure });
     expect(finding.message).toBe('the last good full backup of "shop" is 31 h old');
-    expect(finding.expected).toBe('a full backup that is at most 25 h old');
+    expect(finding.expected).toBe('a full backup that ended at most 25 h ago');
     expect(finding.found).toContain('the last run failed at 2026-11-21T12:00:00.000Z: NO_SPACE');
     expect(finding.found).not.toContain('\n');
     expect(finding.mend).toContain('scripts/backup_full.ts shop');

@@ -20,6 +20,7 @@ function backup(ageMs: number, parts: Partial<WatchedBackup> = {}): WatchedBacku
     label: startedAt.toISOString(),
     tier: 'daily',
     startedAt,
+    finishedAt: startedAt,
     isGood: true,
     isSafety: false,
     isUnread: false,

@@ -93,6 +93,8 @@ describe('which backups are due', () => {
     expect(integrityState(left, seen(), now)).toMatchObject({ due: null, known: left });
     const verified = seen({ verifiedMs: ago(hourMs) });
     expect(integrityState(left, verified, now).known.left).toBeNull();
+    const large = known({ left: 'large', readMs: ago(24 * hourMs) });
+    expect(integrityState(large, seen(), now).due, 'it is tried again').toBe('turn');
   });
 });
 
