@@ -15,6 +15,7 @@ import { restoreBackup } from '../../src/cli/restore_backup_command.ts';
 import { restorePitrCommand } from '../../src/cli/restore_pitr_command.ts';
 import { setupArchiving } from '../../src/cli/setup_archiving_command.ts';
 import { setupCron } from '../../src/cli/setup_cron_command.ts';
+import { setupSystemd } from '../../src/cli/setup_systemd_command.ts';
 import { verifyBackups } from '../../src/cli/verify_backups_command.ts';
 import { walShip } from '../../src/cli/wal_ship_command.ts';
 import { walStream } from '../../src/cli/wal_stream_command.ts';
@@ -32,6 +33,7 @@ const commands = {
   restore_pitr: restorePitrCommand,
   setup_archiving: setupArchiving,
   setup_cron: setupCron,
+  setup_systemd: setupSystemd,
   verify_backups: verifyBackups,
   wal_ship: walShip,
   wal_stream: walStream,
