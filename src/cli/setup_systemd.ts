@@ -1,16 +1,13 @@
 /** The command scripts/setup_systemd.ts: what is installed, the question, and how the jobs are. */
 
-import { resolve } from 'node:path';
 import { readJobs } from '../catalog/jobs.ts';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
 import type { Schedule } from '../core/schedule.ts';
 import { formatCount } from '../core/units.ts';
 import type { RepositoryContext } from '../operations/context.ts';
-import {
-  requireLastingSettings,
-  type SettingsPlaces,
-} from '../operations/schedule/lasting_settings.ts';
+import { requireLastingSettings } from '../operations/schedule/lasting_settings.ts';
+import { requireNoOther } from '../operations/schedule/other_schedules.ts';
 import { readSchedule } from '../operations/schedule/read_schedule.ts';
 import {
   findSystemd,
@@ -33,16 +30,19 @@ import {
   uninstallUnits,
 } from '../operations/schedule/systemd_units.ts';
 import { readTemplate } from '../operations/template.ts';
-import { asRoot, findUserById, isRoot, type OsUser } from '../process/user.ts';
+import { asRoot, isRoot, type OsUser } from '../process/user.ts';
 import { renderSystemd, type UnitFile, unitName } from '../schedule/render_systemd.ts';
 import type { CommandResult, Invocation } from './command.ts';
 import { confirm } from './confirm.ts';
 import { formatMoment, jobCells, jobDocument, jobTitles } from './job_cells.ts';
 import { needRepository } from './open_context.ts';
+import {
+  actingUser,
+  readScheduleAction,
+  type ScheduleAction,
+  settingsPlaces,
+} from './schedule_arguments.ts';
 import { formatTable } from './table.ts';
-
-const actions = ['install', 'status', 'list', 'uninstall', 'print'] as const;
-type Action = (typeof actions)[number];
 
 /** What an action works with. */
 interface Run {
@@ -51,32 +51,6 @@ interface Run {
   /** Who runs the jobs. */
   readonly user: OsUser;
   readonly isUserManager: boolean;
-}
-
-function readAction(operands: readonly string[]): Action {
-  const [word = 'install', second] = operands;
-  const action = actions.find((candidate) => candidate === word);
-  if (action !== undefined && second === undefined) return action;
-  throw new HoldfastError('USAGE', `no action is called ${JSON.stringify(second ?? word)}`, {
-    hint: `Name one of ${actions.join(', ')}, or none for install.`,
-  });
-}
-
-function placesOf({ flags, world }: Invocation): SettingsPlaces {
-  const path = (name: string) => {
-    const given = flags[name];
-    return typeof given === 'string' ? resolve(world.cwd, given) : null;
-  };
-  return { envFile: path('env-file'), configFile: path('config'), backupDir: path('backup-dir') };
-}
-
-function whoRuns(): OsUser {
-  const uid = process.geteuid?.() ?? 0;
-  const user = findUserById(uid);
-  if (user !== null) return user;
-  throw new HoldfastError('WRONG_USER', `this user (uid ${uid}) has no name`, {
-    hint: 'Run it as root, or as the user that owns the repository.',
-  });
 }
 
 async function requireRoot({ isUserManager }: Run): Promise<void> {
@@ -93,7 +67,7 @@ function systemdOf({ context, user, isUserManager }: Run): Promise<Systemd> {
 /** The units that the settings ask for. */
 async function renderUnits(run: Run, schedule: Schedule): Promise<UnitFile[]> {
   const { invocation, context, user, isUserManager } = run;
-  const places = placesOf(invocation);
+  const places = settingsPlaces(invocation);
   await asRoot(() => requireLastingSettings(context.config, places, user.home));
   const host = await describeHost(context, { user, isUserManager, places });
   return renderSystemd(schedule, host, readTemplate);
@@ -122,13 +96,15 @@ function planLines(run: Run, systemd: Systemd, schedule: Schedule, plan: UnitPla
 /** What the monitor says right after, as a person would look; its findings are no failure here. */
 async function firstLook({ context }: Run, systemd: Systemd): Promise<CommandResult['json']> {
   const { log, repository } = context;
-  const earlier = await lastRunOf(repository.stateDir, 'monitor');
+  const from = context.clock();
   const service = `${unitName('monitor')}.service`;
   const { exitStatus: status, result, lines } = await runService(systemd, service);
   for (const line of lines) log.detail(line);
   const words = ['all is well', 'a warning', 'something is critical', 'not all could be asked'];
   // What it could not even begin has left no record: its status is that of an error then.
-  const hasRun = (await lastRunOf(repository.stateDir, 'monitor')) !== earlier;
+  const jobs = await readJobs(repository.stateDir);
+  const ended = jobs.find(({ record }) => record.job === 'monitor')?.record.finished_at ?? '';
+  const hasRun = Date.parse(ended) >= from.getTime();
   const said = hasRun && status !== null ? words[status] : undefined;
   if (said === undefined) {
     const why = lines.filter((line) => line.startsWith('error: ')).join('; ');
@@ -136,12 +112,6 @@ async function firstLook({ context }: Run, systemd: Systemd): Promise<CommandRes
   } else if (status === 0) log.step(`the monitor has run: ${said}`);
   else log.step(`the monitor has run: ${said}; scripts/monitor_backups.ts tells what`);
   return { has_run: said !== undefined, exit_status: status, result };
-}
-
-/** Which run of a job was its last. */
-async function lastRunOf(stateDir: string, job: string): Promise<string | null> {
-  const known = (await readJobs(stateDir)).find(({ record }) => record.job === job);
-  return known?.record.run_id ?? null;
 }
 
 function unitsJson(units: readonly UnitStatus[]) {
@@ -163,6 +133,7 @@ async function install(run: Run): Promise<CommandResult> {
   const { log, repository } = context;
   const systemd = await systemdOf(run);
   await requireRoot(run);
+  await requireNoOther(context, 'systemd', user);
   const schedule = await readSchedule(context);
   const files = await renderUnits(run, schedule);
   await requireCredentials(systemd, files);
@@ -258,12 +229,12 @@ const handlers = {
   list: tellList,
   uninstall: takeDown,
   print: printUnits,
-} as const satisfies Record<Action, (run: Run) => Promise<CommandResult>>;
+} as const satisfies Record<ScheduleAction, (run: Run) => Promise<CommandResult>>;
 
 /** Runs the command. `status` ends with 3 where not all that is installed is active. */
 export async function setupSystemdCommand(invocation: Invocation): Promise<CommandResult> {
-  const action = readAction(invocation.operands);
+  const action = readScheduleAction(invocation.operands);
   const context = needRepository(invocation.context);
   const isUserManager = invocation.flags.user === true;
-  return handlers[action]({ invocation, context, user: whoRuns(), isUserManager });
+  return handlers[action]({ invocation, context, user: actingUser(), isUserManager });
 }

@@ -319,3 +319,26 @@ describe('at the end', () => {
     expect(await server.ok(`ls ${quote(`${repository}/full`)}`)).not.toBe('');
   });
 });
+
+describe('the systemd of a user', () => {
+  const runtime = '/run/user/101';
+  const asUser = `runuser -u postgres -- env HOME=/var/lib/postgresql XDG_RUNTIME_DIR=${runtime}`;
+
+  it('runs it without root, and forgets it again', async () => {
+    // What logind does at a login, with a PAM module that this image does not have.
+    await server.ok(`
+      set -e
+      install --directory --owner=postgres --mode=0700 ${runtime}
+      systemd-run --quiet --unit=manager --property=User=postgres --property=Delegate=yes \\
+        --property=Type=notify --setenv=XDG_RUNTIME_DIR=${runtime} /lib/systemd/systemd --user
+      chgrp postgres ${quote(`${home}/.env`)} && chmod 640 ${quote(`${home}/.env`)}`);
+    const installed = await server.sh(`${asUser} ${setup} --user --yes`);
+    expect(installed.exitCode, installed.output).toBe(0);
+    expect(installed.output).toContain('loginctl enable-linger postgres');
+    await server.ok(`${asUser} systemctl --user start holdfast-daily`);
+    const status = await server.ok(`${asUser} ${setup} --user status`);
+    expect(status).toMatch(/^daily .* ok .* inactive$/m);
+    await server.ok(`${asUser} ${setup} --user uninstall --yes`);
+    expect(await server.ok("find /var/lib/postgresql -name 'holdfast-*.*'")).toBe('');
+  });
+});
