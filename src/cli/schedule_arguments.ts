@@ -1,4 +1,4 @@
-/** What the two commands that install a schedule have in common: actions, and places of settings. */
+/** What the two commands that install a schedule have in common: actions, places of settings. */
 
 import { resolve } from 'node:path';
 import { HoldfastError } from '../core/errors.ts';
