@@ -66,9 +66,6 @@ const memorySchema = Type.Object(
 /** A trouble that was told, until its end was told and it did not come back for a while. */
 export type KnownTrouble = Static<typeof knownTroubleSchema>;
 
-/** An alert that some channel lacks. */
-export type WaitingAlert = Static<typeof waitingSchema>;
-
 /** All of it. */
 export type AlertMemory = Static<typeof memorySchema>;
 

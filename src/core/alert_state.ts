@@ -199,7 +199,7 @@ class Decision {
     const often = known.begun < flappingTimes ? '' : ` It came and went ${known.begun} times.`;
     this.alerts.push({
       ...{ event, key, title, cluster, database, priority: worst_priority },
-      message: `It is over since ${end}, after ${formatAge(seconds)}: it began at ${since}.${often}`,
+      message: `Over since ${end}, after ${formatAge(seconds)}: it began at ${since}.${often}`,
       details: { since, ended_at: end, duration_seconds: seconds },
       status: 'resolved',
     });

@@ -57,7 +57,7 @@ const kinds: Readonly<Record<RunEvent, EventKind>> = {
 };
 
 /** How urgent a failure is: wrong bytes are worse than none, a run that stood back is less. */
-export function failurePriority(event: RunEvent, error: HoldfastError): Priority {
+function failurePriority(event: RunEvent, error: HoldfastError): Priority {
   if (error.status === exitStatus.verification) return 'critical';
   return error.code === 'LOCKED' ? 'medium' : kinds[event].priority;
 }
@@ -84,10 +84,14 @@ function wholeKey({ event, job, command }: EndedRun): string {
   return job === null ? `${event}/command/${command}` : `${event}/job/${job}`;
 }
 
-/** The same for a server that does not answer and for one that does: the name that it was given. */
+/**
+ * The same for a server that does not answer and for one that does: the name that it was given.
+ * Sockets lie in folders, and a database may be called `a/b`: two of them never make one key.
+ */
 function keyOf({ event, server, cluster, database }: RunOutcome): string {
   const where = server ?? cluster ?? '';
-  return `${event}/on/${where}/${database ?? ''}`;
+  const name = (database ?? '').replaceAll('%', '%25').replaceAll('/', '%2F');
+  return `${event}/on/${where}/${name}`;
 }
 
 function nameOf({ database, cluster, server }: Omit<RunOutcome, 'facts' | 'event'>): string {

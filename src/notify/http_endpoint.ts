@@ -17,8 +17,8 @@ export interface EndpointOptions {
 }
 
 /**
- * The endpoint as a channel. An alert is checked against its schema before it is sent. Its `id` goes
- * along as `Idempotency-Key` too, the same in every try: a receiver that has it already can tell.
+ * The endpoint as a channel. An alert is checked against its schema before it is sent. Its `id`
+ * goes along as `Idempotency-Key` too, the same in every try: a receiver that has it can tell.
  */
 export function endpointChannel(options: EndpointOptions): Channel {
   const { url, token, minPriority, authorities } = options;

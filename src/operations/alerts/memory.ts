@@ -9,7 +9,7 @@ import { documentBytes } from '../../core/validate.ts';
 import { errorNumber, makeFolders, replaceFile } from '../../process/durable.ts';
 import { within } from '../../process/within.ts';
 
-/** A change of the memory is a matter of milliseconds; who waits longer waits for one that hangs. */
+/** A change takes milliseconds: who waits longer than this waits for a process that hangs. */
 const lockWaitMs = 3000;
 
 /** A file system that hangs must not keep an alert from going out. */

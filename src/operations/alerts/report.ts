@@ -45,8 +45,8 @@ export interface AlertReport {
 const nothing: AlertReport = { made: 0, delivered: 0, waiting: 0, failures: [] };
 
 /**
- * The repository's folder for what is local; `null` where there is none. A repository that could not
- * be opened has it all the same, when it was another store that failed.
+ * The repository's folder for what is local; `null` where there is none. A repository that could
+ * not be opened has it all the same, when it was another store that failed.
  */
 async function stateDirOf(context: Context): Promise<string | null> {
   if ('repository' in context) return (context as RepositoryContext).repository.stateDir;

@@ -1,4 +1,4 @@
-/** Tells how a run of a command ended: alerts of what failed or is mended, and the watchdog's ping. */
+/** Tells how a run ended: alerts of what failed or is mended, and the watchdog's ping. */
 
 import { hasChannels } from '../../config/alert_settings.ts';
 import { toHoldfastError } from '../../core/errors.ts';
