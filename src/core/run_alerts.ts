@@ -7,6 +7,7 @@
 
 import type { Priority } from './alert.ts';
 import { exitStatus, type HoldfastError } from './errors.ts';
+import { encodeComponent } from './names.ts';
 import { printable } from './printable.ts';
 import type { RunAside, RunEvent, RunOutcome } from './run_outcome.ts';
 import type { AlertChange, Trouble } from './trouble.ts';
@@ -90,8 +91,7 @@ function wholeKey({ event, job, command }: EndedRun): string {
  */
 function keyOf({ event, server, cluster, database }: RunOutcome): string {
   const where = server ?? cluster ?? '';
-  const name = (database ?? '').replaceAll('%', '%25').replaceAll('/', '%2F');
-  return `${event}/on/${where}/${name}`;
+  return `${event}/on/${where}/${database === null ? '' : encodeComponent(database)}`;
 }
 
 function nameOf({ database, cluster, server }: Omit<RunOutcome, 'facts' | 'event'>): string {
