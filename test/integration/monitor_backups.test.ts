@@ -5,6 +5,7 @@ import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { HealthCheck, HealthFinding } from '../../src/core/health.ts';
+import { runTakeBase, type TakenBase } from '../support/base_backup.ts';
 import { startTestCluster, type TestCluster } from '../support/cluster.ts';
 import { spawnCommand } from '../support/command.ts';
 import { send, until } from '../support/fault.ts';
@@ -53,7 +54,7 @@ async function fill(): Promise<void> {
   );
 }
 
-const backUp = (): Promise<TakenBackup> => bench.backUp('shop', ['--job', 'daily']);
+const backUp = (): Promise<TakenBackup> => bench.backUp('shop', ['--job', 'daily', '--wait', '60']);
 
 beforeAll(async () => {
   cluster = await startTestCluster();
@@ -111,6 +112,25 @@ describe('monitor_backups.ts', () => {
     const finding = (await look()).wrong.find(({ subject }) => subject.includes(flip.label));
     expect(finding?.found).toContain('verify_backups.ts found it damaged');
     for (const { folder } of taken) await rm(folder, { recursive: true });
+    expect(await wrongNow()).toEqual([]);
+  });
+
+  it('reads base backups, too', async () => {
+    const outcome = await runTakeBase(bench.environment);
+    expect(outcome.status, outcome.stderr).toBe(0);
+    const { folder, manifest } = jsonOf<TakenBase>(outcome);
+    expect(await wrongNow()).toEqual([]);
+    const path = join(bench.repository, folder, 'base.tar.zst');
+    await writeFile(path, flipped(await readFile(path)));
+    const [finding, ...others] = (await look()).wrong;
+    expect(others).toEqual([]);
+    expect(finding).toMatchObject({
+      check: 'integrity',
+      level: 'critical',
+      subject: `local/${manifest.cluster}/${manifest.label}`,
+      found: 'base.tar.zst differs from its digest',
+    });
+    await rm(join(bench.repository, folder), { recursive: true });
     expect(await wrongNow()).toEqual([]);
   });
 

@@ -34,6 +34,13 @@ export interface Found {
   one(check: HealthCheck, subject?: string): HealthFinding;
 }
 
+/** How a scene is looked at; without a group by all checks. */
+export interface SceneRun {
+  readonly isQuick?: boolean;
+  readonly group?: string;
+  readonly stopwatch?: () => number;
+}
+
 export interface MonitorScene {
   readonly folder: string;
   readonly root: string;
@@ -50,7 +57,7 @@ export interface MonitorScene {
   backup(wish: SceneBackup): Promise<string>;
   /** Flips one bit of a file, as somebody who writes into it. */
   flip(store: 'local' | 'nas', key: string): Promise<void>;
-  run(wish?: { readonly isQuick?: boolean; readonly group?: string }): Promise<Found>;
+  run(wish?: SceneRun): Promise<Found>;
   close(): Promise<void>;
 }
 
@@ -134,12 +141,13 @@ export async function openMonitorScene(
       const path = join(store === 'local' ? root : nas, key);
       await writeFile(path, flipped(await readFile(path)));
     },
-    async run({ isQuick = true, group } = {}) {
+    async run({ isQuick = true, group, stopwatch } = {}) {
       const groups: readonly CheckGroup[] = checkGroups.filter(
         ({ name }) => group === undefined || name === group,
       );
       if (groups.length === 0) throw new Error(`there is no group ${group}`);
-      const watched = { context: await context(), problem: null } as const;
+      const overrides = stopwatch === undefined ? {} : { stopwatch };
+      const watched = { context: await context(overrides), problem: null } as const;
       const { report } = await monitor(watched, { isQuick, groups });
       return foundIn(report.findings);
     },

@@ -108,7 +108,7 @@ function baseBackup(entry: BaseEntry): Stored {
     cluster,
     database: null,
     takenMs: manifest === null ? 0 : Date.parse(manifest.finished_at),
-    isReadBack: manifest !== null,
+    isReadBack: manifest !== null && manifest.read_back.depth !== 'none',
     check,
     recorded: recordedDamage(problem, check),
     async read(context, onBytes) {

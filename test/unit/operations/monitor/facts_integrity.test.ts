@@ -148,6 +148,27 @@ describe('the integrity of backups', () => {
     expect((await look()).one('integrity', subject(key, 'nas')).level).toBe('critical');
   });
 
+  it('warns of what has changed as long as no run had the time to read it', async () => {
+    const key = await takenBefore(hourMs);
+    await look();
+    await scene.flip('local', `${key}/restore.sh`);
+    let seconds = 0;
+    const stopwatch = () => {
+      seconds += 100;
+      return seconds;
+    };
+    for (const run of [1, 2]) {
+      const slow = await scene.run({ group: 'integrity', stopwatch });
+      expect(slow.one('integrity', 'local'), `run ${run}`).toMatchObject({
+        level: 'warning',
+        values: { changed: 1, damaged: 0, read_bytes: 0 },
+      });
+      expect(slow.one('integrity', 'local').mend).toContain(key.split('/').at(-1));
+    }
+    expect((await look()).one('integrity', subject(key)).level).toBe('critical');
+    expect((await look()).one('integrity', 'local').level).toBe('ok');
+  });
+
   it('writes nothing but what it remembers, and does without where that is damaged', async () => {
     const key = await takenBefore(hourMs);
     const before = await stat(join(scene.root, key));
