@@ -45,10 +45,14 @@ function ownerOf(root: string): number | null {
   return statSync(root, { throwIfNoEntry: false })?.uid ?? null;
 }
 
-/** Whether nothing has been begun there, so that it can still be given to somebody. */
+/**
+ * Whether nothing has been begun there, so that it can still be given to somebody. A disk of its own
+ * comes with a folder.
+ */
 function isNew(root: string): boolean {
   const owner = ownerOf(root);
-  return owner === null || (owner === 0 && readdirSync(root).length === 0);
+  if (owner !== 0) return owner === null;
+  return readdirSync(root).every((name) => name === 'lost+found');
 }
 
 function chooseOwner(root: string, { owner }: RootWish): OsUser {

@@ -126,6 +126,12 @@ describe('after five lines and one command', () => {
     expect(root).toBe('');
   });
 
+  it('gives a disk of its own, which only has lost+found, to postgres too', async () => {
+    const disk = '/srv/disk';
+    await server.ok(`mkdir --parents ${disk}/lost+found && ${setup} print --backup-dir ${disk}`);
+    expect(await server.ok(`stat -c %U ${disk} ${disk}/lost+found`)).toBe('postgres\nroot\n');
+  });
+
   it('changes nothing the second time', async () => {
     const before = await server.ok('cd /etc/systemd/system; ls -l --full-time holdfast-*');
     const again = JSON.parse(await server.ok(`${setup} --yes --json`));

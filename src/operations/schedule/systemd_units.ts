@@ -135,8 +135,8 @@ export async function installUnits(systemd: Systemd, plan: UnitPlan): Promise<vo
   const enabled = enabledOf(plan.wanted.map(({ name }) => name));
   await control(systemd, 'enable', ...enabled);
   const written = new Set(plan.write.map(({ name }) => name));
-  const changed = enabled.filter((name) => written.has(name));
-  // A timer goes by its new times, and the helper by its new settings, only when started anew.
+  // A timer goes by its new times, and the helper by its settings of now, only when started anew.
+  const changed = enabled.filter((name) => written.has(name) || name === shipUnit);
   if (changed.length > 0) await control(systemd, 'restart', ...changed);
   await control(systemd, 'start', ...enabled);
 }

@@ -55,13 +55,14 @@ describe('an installation', () => {
     expect(enabled.filter((name) => name.endsWith('.service'))).toHaveLength(1);
   });
 
-  it('writes nothing the second time, and starts nothing anew', async () => {
+  it('writes nothing the second time, and starts only the helper anew', async () => {
     await install();
     calls = [];
     const plan = await planUnits(systemd, files);
     expect(plan).toMatchObject({ write: [], remove: [] });
     await installUnits(systemd, plan);
-    expect(calls.map(([verb]) => verb)).toEqual(['daemon-reload', 'enable', 'start']);
+    expect(calls.map(([verb]) => verb)).toEqual(['daemon-reload', 'enable', 'restart', 'start']);
+    expect(calls[2]).toEqual(['restart', 'holdfast-wal-ship.service']);
   });
 
   it('removes the units of a job that is off now, and its stamp', async () => {
