@@ -4,9 +4,15 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { exitStatus, HoldfastError } from '../core/errors.ts';
 import { printable } from '../core/printable.ts';
+import type { RunOutcome } from '../core/run_outcome.ts';
 import { formatCount } from '../core/units.ts';
 import { defaultJobs } from '../core/wal_queue.ts';
-import { findShipCluster, type ShipRequest, shipWal } from '../operations/archiving/wal_ship.ts';
+import {
+  findShipCluster,
+  type ShipRequest,
+  type ShipResult,
+  shipWal,
+} from '../operations/archiving/wal_ship.ts';
 import type { RepositoryContext } from '../operations/context.ts';
 import type { CommandResult, Flags, Invocation } from './command.ts';
 import { needRepository } from './open_context.ts';
@@ -44,6 +50,24 @@ async function indexOnly(context: RepositoryContext, cluster: string): Promise<C
   return { status, json: { exit_status: status, ...result } };
 }
 
+/** What alerts are told of a run that carries what there is, and ends. */
+function outcomeOf({ cluster, failures, stores, stored }: ShipResult): RunOutcome {
+  const [failure] = failures;
+  const lacking = stores.find(({ required, problem }) => required && problem !== null);
+  const store = lacking === undefined ? null : printable(lacking.store);
+  const text =
+    failure === undefined
+      ? `the store ${store} lacks WAL: ${lacking?.problem?.message}`
+      : `${formatCount(failures.length, 'file')} of WAL not stored: ${failure.message}`;
+  const isGood = failure === undefined && lacking === undefined;
+  const error = isGood
+    ? null
+    : new HoldfastError('ARCHIVING_FAILED', text, {
+        hint: 'Mend what it says: the next run carries what is missing.',
+      });
+  return { event: 'wal_ship', cluster, database: null, server: null, error, facts: { stored } };
+}
+
 /** Runs the command. Status 0 when it was told to end. */
 export async function walShipCommand(invocation: Invocation): Promise<CommandResult> {
   const { flags, operands } = invocation;
@@ -72,5 +96,6 @@ export async function walShipCommand(invocation: Invocation): Promise<CommandRes
   const lacks = result.stores.some(({ required, problem }) => required && problem !== null);
   const failed = failures.length > 0 ? exitStatus.failed : lacks ? exitStatus.store : null;
   const status = (once ? failed : null) ?? exitStatus.done;
-  return { status, json: { exit_status: status, ...result } };
+  const outcomes = once ? [outcomeOf(result)] : [];
+  return { status, json: { exit_status: status, ...result }, outcomes };
 }

@@ -42,6 +42,12 @@ export interface AlertReport {
   readonly failures: readonly ChannelFailure[];
 }
 
+/** How a change is reported. */
+export interface ReportOptions {
+  /** Without a new alert nothing is sent: this run has tried what waits already. */
+  readonly onlyNew?: boolean;
+}
+
 const nothing: AlertReport = { made: 0, delivered: 0, waiting: 0, failures: [] };
 
 /**
@@ -151,6 +157,7 @@ class Reporter {
 async function report(
   context: Context,
   change: AlertChange,
+  { onlyNew = false }: ReportOptions,
   signal: AbortSignal,
 ): Promise<AlertReport> {
   const { config, log, host } = context;
@@ -159,6 +166,7 @@ async function report(
   const channels = await openChannels(alerts, { host, onWarning });
   const reporter = new Reporter(context, channels, change);
   const { memory, current, lockFolder } = await reporter.keep();
+  if (onlyNew && reporter.made.length === 0) return { ...nothing, waiting: current.outbox.length };
   const timeoutMs = alerts.timeout_seconds * 1000;
   const delivery = { channels, memory, lockFolder, timeoutMs, signal, log };
   const { count, waiting, failures } = await deliver(delivery, current);
@@ -176,12 +184,16 @@ async function report(
  *
  * @param change what is wrong now, what has ended, what else there is to tell
  */
-export async function reportTroubles(context: Context, change: AlertChange): Promise<AlertReport> {
+export async function reportTroubles(
+  context: Context,
+  change: AlertChange,
+  options: ReportOptions = {},
+): Promise<AlertReport> {
   if (!hasChannels(context.config.settings.alerts)) return nothing;
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), reportMsMax);
   try {
-    return await report(context, change, limit.signal);
+    return await report(context, change, options, limit.signal);
   } catch (thrown) {
     context.log.warn(`no alert was sent: ${toHoldfastError(thrown).message}`);
     return nothing;

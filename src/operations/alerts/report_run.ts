@@ -49,5 +49,6 @@ export async function reportRun(context: Context, run: ReportedRun): Promise<voi
   if (!hasChannels(alerts)) return;
   const { successes } = alerts;
   const change = alertsOfRun({ ...run, successes, facts: factsOf(context, run) });
-  await reportTroubles(context, change);
+  // The monitor has reported what it found, and a channel that failed then is not tried again.
+  await reportTroubles(context, change, { onlyNew: run.event === 'monitor' });
 }

@@ -18,7 +18,7 @@ const commands = [
   'restore_backup.ts',
   'verify_backups.ts',
 ];
-const heavy = ['ajv', 'cli-progress', 'pg', 'pino', 'typebox', 'yaml', 'zx'];
+const heavy = ['ajv', 'cli-progress', 'nodemailer', 'pg', 'pino', 'typebox', 'yaml', 'zx'];
 
 let folder: string;
 let repository: string;
