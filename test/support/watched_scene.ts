@@ -17,6 +17,8 @@ export interface WatchWish {
   readonly groups: readonly CheckGroup[];
   /** This machine's clock is so many seconds ahead. */
   readonly aheadSeconds?: number;
+  /** The name of this machine, in place of its own. */
+  readonly host?: string;
   /** A holdfast.yaml. */
   readonly configFile?: string;
 }
@@ -51,7 +53,7 @@ export class Found {
 
 /** Makes checks. */
 export async function watch(wish: WatchWish): Promise<Found> {
-  const { environment, groups, aheadSeconds = 0, configFile } = wish;
+  const { environment, groups, aheadSeconds = 0, configFile, host = hostname() } = wish;
   const config = await loadConfig({
     flags: {},
     cwd: '/',
@@ -66,7 +68,7 @@ export async function watch(wish: WatchWish): Promise<Found> {
   const context = sampleContext(repository, createCatalog(repository.storage), {
     config,
     clock,
-    host: hostname(),
+    host,
     environment: { PATH: process.env.PATH ?? '' },
   });
   const { report } = await monitor({ context, problem: null }, { isQuick: true, groups });
