@@ -82,6 +82,10 @@ function foundIn(all: readonly HealthFinding[]): Found {
   };
 }
 
+async function flipFile(path: string): Promise<void> {
+  await writeFile(path, flipped(await readFile(path)));
+}
+
 /** Opens a scene, whose clock begins at a time. @param second whether there is a second store */
 export async function openMonitorScene(
   begin: Date,
@@ -137,10 +141,7 @@ export async function openMonitorScene(
       }
       return key;
     },
-    async flip(store, key) {
-      const path = join(store === 'local' ? root : nas, key);
-      await writeFile(path, flipped(await readFile(path)));
-    },
+    flip: (store, key) => flipFile(join(store === 'local' ? root : nas, key)),
     async run({ isQuick = true, group, stopwatch } = {}) {
       const groups: readonly CheckGroup[] = checkGroups.filter(
         ({ name }) => group === undefined || name === group,
