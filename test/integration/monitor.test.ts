@@ -85,7 +85,9 @@ describe('where all is well', () => {
     const quiet = await bench.run('monitor_backups', ['check', '--quiet']);
     expect(quiet).toMatchObject({ status: 0, stdout: '' });
     const long = await bench.run('monitor_backups', ['report']);
-    expect(long.stdout).toMatch(/backup_age.*\n +expected +a full backup that ended at most 25 h ago/);
+    expect(long.stdout).toMatch(
+      /backup_age.*\n +expected +a full backup that ended at most 25 h ago/,
+    );
     expect(long.stdout.length).toBeGreaterThan(500);
   });
 
