@@ -255,6 +255,9 @@ export function decideAlerts(
   for (const trouble of troubles) decision.fire(trouble);
   decision.tellOverflow();
   decision.settle();
-  const told = news.map((each) => ({ ...each, status: 'firing' as const }));
+  const before = new Set(known.map(({ key }) => key));
+  const told = news.flatMap(({ unless, ...each }) =>
+    unless !== undefined && before.has(unless) ? [] : { ...each, status: 'firing' as const },
+  );
   return { alerts: [...decision.alerts, ...told], troubles: [...decision.known.values()] };
 }

@@ -10,7 +10,7 @@ import { exitStatus, type HoldfastError } from './errors.ts';
 import { encodeComponent } from './names.ts';
 import { printable } from './printable.ts';
 import type { RunAside, RunEvent, RunOutcome } from './run_outcome.ts';
-import type { AlertChange, Trouble } from './trouble.ts';
+import type { AlertChange, News, Trouble } from './trouble.ts';
 import { formatBytes, formatDuration } from './units.ts';
 
 /** A run that has ended, and what surrounded it. */
@@ -175,7 +175,7 @@ function asidesOf(run: EndedRun): { firing: Trouble[]; ended: string[] } {
 }
 
 /** A run of the job that was killed without a word: told once, by the next. */
-function diedNews(run: EndedRun): Trouble[] {
+function diedNews(run: EndedRun): News[] {
   if (run.died === null || run.job === null) return [];
   const { runId, startedAt } = run.died;
   const title = `the run of ${run.job} that began at ${startedAt} never ended`;
@@ -183,6 +183,8 @@ function diedNews(run: EndedRun): Trouble[] {
     {
       event: run.event,
       key: `${run.event}/died/${run.job}/${runId}`,
+      // The monitor, or systemd's OnFailure, was quicker.
+      unless: `check/runs/${run.job}`,
       priority: kinds[run.event].priority,
       title,
       message:

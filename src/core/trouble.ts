@@ -19,6 +19,12 @@ export interface Trouble {
   readonly details: Alert['details'];
 }
 
+/** What is told once. */
+export interface News extends Trouble {
+  /** Not while a trouble with this key is known: whoever listens has heard of it by that name. */
+  readonly unless?: string;
+}
+
 /** What a run has to say: what is wrong now, what is no longer, what else is good to know. */
 export interface AlertChange {
   /** Every trouble that is there now, as far as this run can tell. */
@@ -30,5 +36,5 @@ export interface AlertChange {
   /** …but these keys, or all that begin with these: nobody could tell. They stay as they are. */
   readonly unknown?: readonly string[];
   /** Told once each, never again and never resolved: successes, a run that died. */
-  readonly news?: readonly Trouble[];
+  readonly news?: readonly News[];
 }

@@ -146,6 +146,18 @@ describe('news', () => {
     expect(reader.short(0.1, { news, ended: ['backup/app'] })).toEqual(['firing backup/app']);
     expect(reader.known).toEqual([]);
   });
+
+  it('are not told where they are known by another name', () => {
+    const reader = new Reader();
+    const news = [{ ...trouble('backup/died'), unless: 'check/runs/daily' }];
+    reader.at(0, { firing: [trouble('check/runs/daily')] });
+    expect(reader.at(1, { news })).toEqual([]);
+    reader.at(2, { ended: ['check/runs/daily'] });
+    reader.at(9, {});
+    const [told] = reader.at(10, { news });
+    expect(told).toMatchObject({ key: 'backup/died', status: 'firing' });
+    expect(told).not.toHaveProperty('unless');
+  });
 });
 
 describe('a clock', () => {
