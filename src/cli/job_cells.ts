@@ -13,16 +13,25 @@ export function formatMoment(moment: Date): string {
   return `${day} ${two(moment.getHours())}:${two(moment.getMinutes())}`;
 }
 
+/** What the monitor has found, by its status from 1 on: with these it has run well. */
+const findings = ['warning', 'critical', 'unknown'];
+
+function howItEnded({ job, exit_status: status }: KnownJob['record']): string {
+  if (status === 0) return 'ok';
+  const found = job === 'monitor' && status !== null ? findings[status - 1] : undefined;
+  return found ?? `failed (${status})`;
+}
+
 /** `-` for a job that never ran. */
 export function jobCells(run: KnownJob | null, now: Date): string[] {
   if (run === null) return ['never', '-', '-'];
-  const { started_at: started, finished_at: finished, exit_status: status } = run.record;
+  const { started_at: started, finished_at: finished } = run.record;
   const begin = Date.parse(started);
   const last = `${formatAge(Math.max(0, (now.getTime() - begin) / 1000))} ago`;
   if (run.state === 'running') return [last, 'running', '-'];
   if (finished === null) return [last, run.state === 'dead' ? 'died' : 'unknown', '-'];
   const took = formatDuration(Math.max(0, (Date.parse(finished) - begin) / 1000));
-  return [last, status === 0 ? 'ok' : `failed (${status})`, took];
+  return [last, howItEnded(run.record), took];
 }
 
 /** The same for `--json`. */

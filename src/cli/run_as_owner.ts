@@ -46,8 +46,8 @@ function ownerOf(root: string): number | null {
 }
 
 /**
- * Whether nothing has been begun there, so that it can still be given to somebody. A disk of its own
- * comes with a folder.
+ * Whether nothing has been begun there, so that it can still be given to somebody. A new disk comes
+ * with a folder.
  */
 function isNew(root: string): boolean {
   const owner = ownerOf(root);

@@ -37,6 +37,17 @@ it('tells how the last run of a job was', () => {
   expect(jobDocument(run('dead', null, null))).toMatchObject({ duration_seconds: null });
 });
 
+it('tells what the monitor has found, which is no failure of it', () => {
+  const end = '2026-11-22T02:00:01.000Z';
+  const ended = (status: number) => {
+    const { record, state } = run('ended', end, status);
+    return jobCells({ state, record: { ...record, job: 'monitor' } }, now)[1];
+  };
+  expect([0, 1, 2, 3, 130].map(ended)).toEqual([
+    ...['ok', 'warning', 'critical', 'unknown', 'failed (130)'],
+  ]);
+});
+
 it('says a moment in the time of day of the machine', () => {
   expect(formatMoment(new Date(2026, 0, 2, 3, 4))).toBe('2026-01-02 03:04');
 });
