@@ -236,8 +236,9 @@ describe('receivers that hang', () => {
 
 describe('other commands', () => {
   it('alert of what failed, and of damage as what it is', async () => {
-    const { folder, label } = await bench.backUp('a');
-    await writeFile(join(folder, 'dump.zst'), 'damaged').catch(() => undefined);
+    const { folder, label, manifest } = await bench.backUp('a');
+    const dump = manifest.files.find(({ role }) => role === 'dump');
+    await writeFile(join(folder, dump?.name ?? ''), 'damaged');
     const [damaged] = await during(() => bench.run('verify_backups', ['--all']));
     expect(damaged).toMatchObject({ event: 'verify', priority: 'critical', status: 'firing' });
     expect(damaged?.message).toContain(label);
