@@ -231,13 +231,16 @@ describe('the monitor of a server', () => {
       `  up: { host: ${JSON.stringify(host)}, port: ${port}, user: ${user}, dbname: postgres }`,
       `  down: { host: 127.0.0.1, port: 1, user: ${user}, dbname: postgres }`,
       `  mute: { host: 127.0.0.1, port: ${mute}, user: ${user}, connect_timeout: 1 }`,
+      '  wrong: { host: "a,b", hostaddr: 127.0.0.1 }',
     ];
     await writeFile(configFile, `databases:\n${entries.join('\n')}\n`);
     const found = await look(0, {}, configFile);
-    expect(found.bad()).toEqual(['archiver: critical', 'archiver: critical']);
-    expect(found.one('archiver', `127.0.0.1:${mute}`).message).toContain('cannot be asked');
-    const down = found.one('archiver', '127.0.0.1:1');
-    expect(down.message).toContain('the server cannot be asked');
+    expect(found.bad()).toEqual(['archiver: critical', 'archiver: critical', 'archiver: unknown']);
+    for (const subject of ['127.0.0.1:1', `127.0.0.1:${mute}`]) {
+      const { level, message } = found.one('archiver', subject);
+      expect([level, message]).toEqual(['critical', expect.stringContaining('cannot be asked')]);
+    }
+    expect(found.one('archiver', 'wrong').level).toBe('unknown');
     expect(found.all.filter(({ subject }) => subject === '127.0.0.1:1')).toHaveLength(1);
     expect(found.of('slots')).toHaveLength(1);
     listener.close();

@@ -93,17 +93,20 @@ export async function hasServer(context: Context): Promise<boolean> {
 /**
  * Asks every server that the settings name, all at once, each in a session of its own. Where they
  * name none, the one that libpq would take is asked if it is there, and nothing is said of it if it
- * does not answer.
+ * does not answer. One whose settings are wrong hides no other.
  *
- * @throws HoldfastError INTERRUPTED; what resolving the settings throws
+ * @throws HoldfastError INTERRUPTED
  */
 export async function askServers<T>(
   context: Context,
   ask: (server: AskedServer) => Promise<T>,
 ): Promise<readonly ServerAnswer<T>[]> {
   const isNamed = isConfigured(context);
-  const servers = await serversOf(context);
+  const wrong: ServerAnswer<T>[] = [];
+  const servers = await serversOf(context, (subject, thrown) => {
+    wrong.push({ subject, answer: null, problem: toHoldfastError(thrown) });
+  });
   const present = isNamed ? servers : servers.filter((server) => !isAbsent(server));
   const answers = await Promise.all(present.map((server) => askOne(context, server, ask)));
-  return isNamed ? answers : answers.filter(({ problem }) => problem === null);
+  return isNamed ? [...wrong, ...answers] : answers.filter(({ problem }) => problem === null);
 }

@@ -49,12 +49,26 @@ export function isAbsent({ candidates }: ResolvedTarget): boolean {
   );
 }
 
-/** The servers of the configured databases, or the one that libpq would take, each once. */
-export async function serversOf({ config }: Context): Promise<ResolvedTarget[]> {
+/**
+ * The servers of the configured databases, or the one that libpq would take, each once.
+ *
+ * @param unresolved told of each one whose settings cannot be resolved, and why; without it that
+ *   one is thrown
+ */
+export async function serversOf(
+  { config }: Context,
+  unresolved?: (target: string, thrown: unknown) => void,
+): Promise<ResolvedTarget[]> {
   const named = configuredTargets(config);
   const servers = new Map<string, ResolvedTarget>();
   for (const target of named.length === 0 ? [undefined] : named) {
-    const server = await resolveConnection({ config, target, fallbackDatabase: 'postgres' });
+    const resolving = resolveConnection({ config, target, fallbackDatabase: 'postgres' });
+    const server = await resolving.catch((thrown: unknown) => {
+      if (unresolved === undefined) throw thrown;
+      unresolved(target ?? '', thrown);
+      return null;
+    });
+    if (server === null) continue;
     const key = JSON.stringify(server.candidates.map(({ host, port }) => [host, port]));
     if (!servers.has(key)) servers.set(key, server);
   }
