@@ -209,8 +209,8 @@ export const generalTable = {
     default: 'stored',
     description:
       'How a backup is read back before it is committed: `none`, `stored` (the digests of what ' +
-      'lies in the store) or `plain` (also decompressed to the end). A base backup is decompressed ' +
-      "with `stored` too, to compare it with PostgreSQL's own list of its files.",
+      'lies in the store) or `plain` (also decompressed to the end). A base backup is ' +
+      "decompressed with `stored` too, to compare it with PostgreSQL's own list of its files.",
     example: 'plain',
   },
   min_disk_space_gb: {
