@@ -9,7 +9,12 @@ import { HoldfastError, toHoldfastError } from '../core/errors.ts';
 import { type Static, Type } from '../core/type_builder.ts';
 import { documentBytes, documentReader } from '../core/validate.ts';
 import { errorNumber, folderMode, replaceFile } from '../process/durable.ts';
-import { ownIdentity, type ProcessState, processState } from '../process/identity.ts';
+import {
+  identitySchema,
+  ownIdentity,
+  type ProcessState,
+  processState,
+} from '../process/identity.ts';
 import { withFileLock } from './lock.ts';
 
 const jobFormat = 1;
@@ -27,12 +32,7 @@ const jobSchema = Type.Object({
   /** The file's name in scripts/. */
   command: Type.String(),
   started_at: Type.String(),
-  process: Type.Object({
-    pid: Type.Integer(),
-    started: Type.String(),
-    host: Type.String(),
-    boot: Type.String(),
-  }),
+  process: identitySchema,
   /** `null` until it has ended. */
   finished_at: NullableTime,
   exit_status: Type.Union([Type.Integer(), Type.Null()]),

@@ -33,12 +33,7 @@ const runSchema = Type.Object({
   /** The key of the folder that the run writes; `null` when it writes none. */
   folder: Type.Union([Type.String(), Type.Null()]),
   started_at: Type.String(),
-  process: Type.Object({
-    pid: Type.Integer(),
-    started: Type.String(),
-    host: Type.String(),
-    boot: Type.String(),
-  }),
+  process: identitySchema,
 });
 
 /** A run as it is recorded. */

@@ -221,7 +221,7 @@ function outcomeOf(results: readonly CopyResult[]): RunOutcome {
     damaged.length === 0
       ? null
       : new HoldfastError('DAMAGED', text, {
-          hint: 'scripts/verify_backups.ts LABEL tells which files; other stores may have it whole.',
+          hint: 'scripts/verify_backups.ts LABEL tells which files; another store may have it.',
         });
   const facts = { verified: results.length, damaged: damaged.length };
   return { event: 'verify', cluster: null, database: null, server: null, error, facts };

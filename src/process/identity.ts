@@ -6,6 +6,15 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { decodeComponent, encodeComponent } from '../core/names.ts';
+import { Type } from '../core/type_builder.ts';
+
+/** How a process is written down in a record. */
+export const identitySchema = Type.Object({
+  pid: Type.Integer(),
+  started: Type.String(),
+  host: Type.String(),
+  boot: Type.String(),
+});
 
 /** One process, told from every other one that has or had its number. */
 export interface ProcessIdentity {
