@@ -1,6 +1,6 @@
 /**
  * Preloaded into a command (`node --import`): writes the packages that it has loaded, one in each
- * line, into the file that RECORD_MODULES_INTO names.
+ * line, into the file that RECORD_MODULES_INTO names; `alerts` stands for all that sends them.
  */
 
 import { writeFileSync } from 'node:fs';
@@ -13,6 +13,7 @@ registerHooks({
   load(url, context, nextLoad) {
     const name = packageName.exec(url)?.[1];
     if (name !== undefined) packages.add(name);
+    if (/\/src\/(?:notify|operations\/alerts)\//.test(url)) packages.add('alerts');
     return nextLoad(url, context);
   },
 });

@@ -118,22 +118,29 @@ class Round {
   }
 }
 
-/** Does something while no other process sends; `false` where another one does. */
+/**
+ * Does something while no other process sends; `false` where another one does. A disk on which no
+ * lock can be made keeps nobody from sending.
+ */
 async function whileNobodySends(
   folder: string | null,
   work: () => Promise<void>,
 ): Promise<boolean> {
-  if (folder === null) {
-    await work();
-    return true;
+  let hasBegun = false;
+  const begin = () => {
+    hasBegun = true;
+    return work();
+  };
+  if (folder !== null) {
+    try {
+      await withFileLock(join(folder, 'sending.lock'), { waitMs: sendLockWaitMs }, begin);
+    } catch (error) {
+      if (hasBegun) throw error;
+      if (error instanceof HoldfastError && error.code === 'LOCKED') return false;
+    }
   }
-  try {
-    await withFileLock(join(folder, 'sending.lock'), { waitMs: sendLockWaitMs }, work);
-    return true;
-  } catch (error) {
-    if (error instanceof HoldfastError && error.code === 'LOCKED') return false;
-    throw error;
-  }
+  if (!hasBegun) await begin();
+  return true;
 }
 
 /**

@@ -19,6 +19,7 @@ import type { Channel } from '../../notify/channel.ts';
 import { openChannels } from '../../notify/channels.ts';
 import type { Context, RepositoryContext } from '../context.ts';
 import { type ChannelFailure, deliver } from './deliver.ts';
+import { inTime } from './in_time.ts';
 import { alertOf } from './make_alert.ts';
 import {
   alertsFolder,
@@ -30,6 +31,8 @@ import {
 
 /** How long a run waits for its alerts at most, in milliseconds. */
 const reportMsMax = 20_000;
+/** What was sent in the last moment is struck out in this time, in milliseconds. */
+const strikeOutMsMax = 3000;
 
 /** What became of the alerts of a run. */
 export interface AlertReport {
@@ -192,8 +195,12 @@ export async function reportTroubles(
   if (!hasChannels(context.config.settings.alerts)) return nothing;
   const limit = new AbortController();
   const timer = setTimeout(() => limit.abort(), reportMsMax);
+  const never = new AbortController().signal;
   try {
-    return await report(context, change, options, limit.signal);
+    // Also where a disk hangs in the middle, the run comes to its end.
+    return await inTime(reportMsMax + strikeOutMsMax, never, () =>
+      report(context, change, options, limit.signal),
+    );
   } catch (thrown) {
     context.log.warn(`no alert was sent: ${toHoldfastError(thrown).message}`);
     return nothing;

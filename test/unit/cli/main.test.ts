@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openRepository } from '../../../src/catalog/repository.ts';
 import { startChild } from '../../../src/process/stream.ts';
+import { startAlertReceiver } from '../../support/alert_receiver.ts';
 
 const run = promisify(execFile);
 const scripts = new URL('../../../scripts/', import.meta.url).pathname;
@@ -34,9 +35,14 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true }));
 
 /** Runs a command as a program; gives what it printed and which packages it has loaded. */
-async function recorded(name: string, args: readonly string[]) {
+async function recorded(name: string, args: readonly string[], more: object = {}) {
   const record = join(folder, 'packages');
-  const env = { ...environment, RECORD_MODULES_INTO: record, NODE_OPTIONS: `--import=${recorder}` };
+  const env = {
+    ...environment,
+    ...more,
+    RECORD_MODULES_INTO: record,
+    NODE_OPTIONS: `--import=${recorder}`,
+  };
   const outcome = await run(join(scripts, name), args, { env }).catch((error) => error);
   const packages = (await readFile(record, 'utf8')).split('\n');
   return { ...outcome, packages, heavyLoaded: heavy.filter((each) => packages.includes(each)) };
@@ -55,6 +61,20 @@ describe('a command loads only what it needs', () => {
     expect(stderr).toContain('nonsense');
     expect(code).toBe(2);
     expect(heavyLoaded).toEqual([]);
+  });
+
+  it('a backup that fails loads nothing of alerts where none are set up', async () => {
+    const args = ['app', '--backup-dir', repository];
+    const { code, packages } = await recorded('backup_full.ts', args);
+    expect(code).toBe(8);
+    expect(packages).not.toContain('alerts');
+    const receiver = await startAlertReceiver();
+    const set = { ALERT_ENDPOINT: receiver.url };
+    const alerting = await recorded('backup_full.ts', args, set);
+    await receiver.close();
+    expect(alerting.packages).toContain('alerts');
+    expect(alerting.packages).not.toContain('nodemailer');
+    expect(receiver.alerts).toMatchObject([{ event: 'backup', status: 'firing' }]);
   });
 
   it('a list needs no PostgreSQL, no children and no progress', async () => {
