@@ -90,8 +90,9 @@ async function flipFile(path: string): Promise<void> {
 export async function openMonitorScene(
   begin: Date,
   second: { readonly required?: boolean } | null = null,
+  parent: string = tmpdir(),
 ): Promise<MonitorScene> {
-  const folder = await mkdtemp(join(tmpdir(), 'holdfast-monitor-'));
+  const folder = await mkdtemp(join(parent, 'holdfast-monitor-'));
   const root = join(folder, 'r');
   const nas = join(folder, 'nas');
   const file = join(folder, 'holdfast.yaml');
