@@ -11,6 +11,7 @@ import { type Static, Type } from '../core/type_builder.ts';
 import { documentBytes, documentReader } from '../core/validate.ts';
 import { errorNumber, folderMode, partialSuffix, writeNewFile } from '../process/durable.ts';
 import {
+  identitySchema,
   isOfThisBoot,
   isSameProcess,
   ownIdentity,
