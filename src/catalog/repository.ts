@@ -53,8 +53,8 @@ export interface Repository {
 }
 
 export interface OpenRepositoryOptions {
-  /** Whether a repository is begun where there is none. */
-  readonly create: boolean;
+  /** Whether one is begun where there is none; `plan`: it is told as it would be begun. */
+  readonly create: boolean | 'plan';
   /** For a new repository. */
   readonly now: Date;
   /** Where backups are kept; without them in the folder alone. */
@@ -111,9 +111,9 @@ async function headElsewhere(stores: readonly Store[]): Promise<Head | null> {
 }
 
 /** A store that does not answer keeps nobody from a backup into another one. */
-function unlessCreating(create: boolean): (error: unknown) => null {
+function unlessCreating(create: OpenRepositoryOptions['create']): (error: unknown) => null {
   return (error) => {
-    if (create) return null;
+    if (create !== false) return null;
     throw error;
   };
 }
@@ -137,12 +137,14 @@ export async function openRepository(
   assert(first !== undefined, 'a repository is kept somewhere');
   const own = await readHead(local);
   const known = own ?? (await headElsewhere(stores).catch(unlessCreating(create)));
-  if (known === null && !create) {
+  if (known === null && create === false) {
     const others = stores.filter(({ spec }) => spec.name !== localName);
     const nor = others.map(({ spec }) => `, nor in the store ${JSON.stringify(spec.name)}`);
     const text = `there is no repository in ${root}${nor.join('')}`;
     throw new HoldfastError('BACKUP_NOT_FOUND', text, {
-      hint: 'Set BACKUP_DIR to the folder of the repository; the first backup creates it.',
+      hint:
+        'Mount its disk, if it lies on one of its own, or set BACKUP_DIR to its folder; ' +
+        'where there was none the first backup creates it.',
     });
   }
   const head = known ?? {
@@ -150,7 +152,7 @@ export async function openRepository(
     repository_id: randomUUID(),
     created_at: now.toISOString(),
   };
-  const settled = own === null && create ? await createHead(local, head) : head;
+  const settled = own === null && create === true ? await createHead(local, head) : head;
   return {
     storage: first.spec.name === localName ? local : await first.open(),
     stores: [first, ...stores.slice(1)],

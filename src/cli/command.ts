@@ -73,9 +73,12 @@ export interface Command {
   /**
    * Whether the command creates the repository, needs it, or can go without; `look`: it looks at it
    * by itself, tells what the settings warn of, and writes nothing, no log either; `watch`: it is
-   * told why there is none, or why it cannot be opened.
+   * told why there is none, or why it cannot be opened; `plan`: where there is none it works with
+   * the one that would be begun, and begins none.
    */
-  readonly repository: 'create' | 'need' | 'optional' | 'look' | 'watch';
+  readonly repository: 'create' | 'need' | 'optional' | 'look' | 'watch' | 'plan';
+  /** Whether with these words it begins no repository, whatever it does without them. */
+  readonly onlyPlans?: (operands: readonly string[]) => boolean;
   /** A person at the terminal is asked for the private key that is missing. */
   readonly asksIdentity?: true;
   /**

@@ -30,7 +30,9 @@ export async function executeCommand(command: Command, world: World): Promise<Ex
     }
     const { openContext } = await import('./open_context.ts');
     const { flags, operands } = parsed;
-    const opened = await openContext(command, flags, world, {
+    const plans = command.onlyPlans?.(operands) === true;
+    const acting: Command = plans ? { ...command, repository: 'plan' } : command;
+    const opened = await openContext(acting, flags, world, {
       log(created) {
         log = created;
       },

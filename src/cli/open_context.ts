@@ -1,6 +1,7 @@
 /** Opens what a command works with: settings, user, repository, log. */
 
 import { randomBytes, randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { createCatalog } from '../catalog/catalog.ts';
 import { openRepository, type Repository } from '../catalog/repository.ts';
@@ -92,7 +93,8 @@ async function openFor(
   if (command.repository === 'look') return null;
   if (command.repository === 'watch') return openWatched(config, now);
   try {
-    const create = command.repository === 'create';
+    const { repository: use } = command;
+    const create = use === 'plan' ? 'plan' : use === 'create';
     return await openRepository(root, { create, now, stores: storesOf(config.settings) });
   } catch (error) {
     if (!(error instanceof HoldfastError) || command.repository !== 'optional') throw error;
@@ -174,7 +176,7 @@ export async function openContext(
   if (command.repository !== 'look') for (const warning of read.warnings) log.warn(warning);
   const environment = {
     ...read.environment,
-    ...(await runAsOwner(read, log, command.root?.(flags))),
+    ...(await runAsOwner(read, log, command.root?.(flags), command.repository !== 'plan')),
   };
   await standBackAsSet(log, read, environment);
   const config = { ...read, environment };
@@ -205,7 +207,9 @@ export async function openContext(
   if (repository === null || repository instanceof HoldfastError) {
     return { context: base, problem: repository, run: (work) => work() };
   }
-  attachLog(log, repository, command, base);
+  if (command.repository !== 'plan' || existsSync(repository.logsDir)) {
+    attachLog(log, repository, command, base);
+  }
   const catalog = createCatalog(repository.storage);
   const context: RepositoryContext = { ...base, repository, catalog };
   return { context, problem: null, run: (work) => runLogged(context, world.argv, work) };

@@ -100,10 +100,11 @@ function refuseUnreadable(config: Config, name: string): void {
 async function findOwner(
   root: string,
   wish: RootWish | undefined,
+  begins: boolean,
 ): Promise<{ readonly user: OsUser; readonly isNew: boolean } | null> {
   if (wish !== undefined && isNew(root)) {
     const user = chooseOwner(root, wish);
-    await makeRoot(root, user);
+    if (begins) await makeRoot(root, user);
     return user.uid === 0 ? null : { user, isNew: true };
   }
   const uid = ownerOf(root);
@@ -125,6 +126,7 @@ function refuseOther(root: string, wish: RootWish | undefined, name: string): vo
  * somebody else.
  *
  * @param wish of a command that sets up a system: it also gives a new repository its owner
+ * @param begins whether the folder of a new repository is made, or given to that owner
  * @returns what changes in the environment of children
  * @throws HoldfastError WRONG_USER when that user cannot read the checkout, or does not exist
  */
@@ -132,13 +134,14 @@ export async function runAsOwner(
   config: Config,
   log: Log,
   wish?: RootWish,
+  begins = true,
 ): Promise<Readonly<Record<string, string>>> {
   const root = config.settings.backup_dir;
   if (!isRoot()) {
     if (wish !== undefined && wish.owner !== null) refuseOther(root, wish, userInfo().username);
     return {};
   }
-  const owner = await findOwner(root, wish);
+  const owner = await findOwner(root, wish, begins);
   if (owner === null) {
     refuseOther(root, wish, 'root');
     return {};

@@ -30,6 +30,7 @@ export const setupCron: Command = {
     ['uninstall --yes', 'Take it out again'],
   ],
   repository: 'create',
+  onlyPlans: ([action = 'install']) => action !== 'install',
   root: (flags) => ({
     keep: flags.system === true,
     owner: typeof flags['run-as'] === 'string' ? flags['run-as'] : null,

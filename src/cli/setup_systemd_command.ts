@@ -30,6 +30,7 @@ export const setupSystemd: Command = {
     ['print', 'The units, for who installs them otherwise'],
   ],
   repository: 'create',
+  onlyPlans: ([action = 'install']) => action !== 'install',
   root: (flags) => ({
     keep: flags.user !== true,
     owner: typeof flags['run-as'] === 'string' ? flags['run-as'] : null,

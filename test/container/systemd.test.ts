@@ -129,6 +129,9 @@ describe('after five lines and one command', () => {
   it('gives a disk of its own, which only has lost+found, to postgres too', async () => {
     const disk = '/srv/disk';
     await server.ok(`mkdir --parents ${disk}/lost+found && ${setup} print --backup-dir ${disk}`);
+    expect(await server.ok(`stat -c %U ${disk}`), 'a question changes nothing').toBe('root\n');
+    const { output, exitCode } = await server.sh(`${setup} --backup-dir ${disk} < /dev/null`);
+    expect(exitCode, output).toBe(2);
     expect(await server.ok(`stat -c %U ${disk} ${disk}/lost+found`)).toBe('postgres\nroot\n');
   });
 

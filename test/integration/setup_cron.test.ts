@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -189,8 +189,21 @@ describe('a schedule in a crontab', () => {
     expect(text).toContain('there is no good full backup');
     expect((await stat(log)).mode & 0o777).toBe(0o600);
     const { jobs } = JSON.parse((await setup(['status', '--json'])).stdout);
-    expect(jobs.at(-1)).toMatchObject({ name: 'monitor', last_run: { exit_status: 2 } });
+    const lastRun = { exit_status: 2, last_success_at: expect.stringMatching(/Z$/) };
+    expect(jobs.at(-1)).toMatchObject({ name: 'monitor', last_run: lastRun });
   }, 120_000);
+});
+
+describe('where there is no repository', () => {
+  it.each([['status'], ['list'], ['print'], ['uninstall']])('%s begins none', async (action) => {
+    const nowhere = join(folder, 'not mounted');
+    const owner = ['--run-as', userInfo().username];
+    const argv = [action, '--backup-dir', nowhere, '--env-file', envFile, ...owner];
+    const environment = { PATH: `${join(folder, 'bin')}:${process.env.PATH}` };
+    const { status, stderr } = await runCommand('setup_cron', argv, { environment });
+    expect(status, stderr).toBe(action === 'status' ? 3 : 0);
+    await expect(stat(nowhere)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
 });
 
 describe('no schedule is installed', () => {

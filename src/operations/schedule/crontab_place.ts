@@ -5,11 +5,12 @@ import { join } from 'node:path';
 import type { CrontabText } from '../../core/crontab.ts';
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import { shellQuote } from '../../core/quote.ts';
-import { errorNumber, makeFolders, replaceFile } from '../../process/durable.ts';
+import { errorNumber, replaceFile } from '../../process/durable.ts';
 import { findProgram } from '../../process/find_program.ts';
 import { type RunResult, runCommand } from '../../process/run.ts';
 import { asRoot, isRoot } from '../../process/user.ts';
-import type { RepositoryContext } from '../context.ts';
+import type { Context } from '../context.ts';
+import { createScratchFolder } from '../scratch_folder.ts';
 
 /** A crontab, by its bytes. */
 export interface CrontabPlace {
@@ -27,6 +28,8 @@ export interface CrontabPlace {
 const systemFolder = '/etc/cron.d';
 const systemName = 'holdfast';
 const systemMode = 0o644;
+
+const tempDirHint = 'Set TMPDIR to a folder that this user may write into.';
 
 /** Where crontab(1) lies, whatever PATH this shell has. */
 const usualFolders = '/usr/bin:/bin:/usr/sbin:/sbin:/usr/local/bin';
@@ -64,18 +67,18 @@ function failed(program: string, { status, signal, stderr }: RunResult): Holdfas
  * @throws HoldfastError PROGRAM_MISSING; what it gives throws CHILD_FAILED
  */
 export async function userCrontab(
-  { environment, repository, runId, signal }: RepositoryContext,
+  { config, environment, signal }: Context,
   user: string,
 ): Promise<CrontabPlace> {
   const program = await findCrontab(environment);
-  const folder = join(repository.stateDir, 'crontab');
+  // Not in the repository: who only asks may have none.
   const withFile = async <Result>(work: (file: string) => Promise<Result>): Promise<Result> => {
-    await makeFolders(folder);
-    const file = join(folder, `${runId}.partial`);
+    const parent = config.settings.temp_dir;
+    const scratch = await createScratchFolder(parent, 'holdfast-crontab-', tempDirHint);
     try {
-      return await work(file);
+      return await work(join(scratch.path, 'crontab'));
     } finally {
-      await rm(file, { force: true });
+      await scratch.remove();
     }
   };
   const run = (script: string, file: string) =>

@@ -13,8 +13,9 @@ import {
   readBlock,
   removeBlock,
 } from '../../core/crontab.ts';
-import { HoldfastError } from '../../core/errors.ts';
+import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
 import type { LeftOutJob } from '../../core/schedule.ts';
+import { errorNumber } from '../../process/durable.ts';
 import { nextRun } from '../../schedule/next_run.ts';
 import { renderCrontab } from '../../schedule/render_cron.ts';
 import type { RepositoryContext } from '../context.ts';
@@ -52,11 +53,21 @@ export interface CronPlan {
   readonly leftOut: readonly LeftOutJob[];
 }
 
+/** Who owns a folder; `null` where there is none: a plan makes none. */
+async function ownerOf(root: string): Promise<number | null> {
+  try {
+    return (await stat(root)).uid;
+  } catch (error) {
+    if (errorNumber(error) === 'ENOENT') return null;
+    throw toHoldfastError(error, `looking at ${root}`);
+  }
+}
+
 /** Everything runs as the owner of the repository, and so does the crontab. */
 async function requireOwner({ repository }: RepositoryContext): Promise<void> {
-  const { uid } = await stat(repository.root);
+  const uid = await ownerOf(repository.root);
   const own = process.geteuid?.();
-  if (own === undefined || own === uid) return;
+  if (uid === null || own === undefined || own === uid) return;
   const fact = `${repository.root} belongs to user ${uid}, and this is user ${own}`;
   throw new HoldfastError('WRONG_USER', fact, {
     hint: 'Start it as root or as the user that owns the repository.',

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -51,8 +51,9 @@ describe('setup_systemd.ts print', () => {
     expect(units['holdfast-monitor.service']).toContain(' --backup-dir ');
   });
 
-  it('prints them one after the other for people', async () => {
+  it('prints them one after the other for people, and begins no repository', async () => {
     const { stdout } = await setup({ argv: ['print'] });
+    expect(await readdir(folder)).toEqual(['settings.env']);
     expect(stdout).toContain('### holdfast-daily.timer\n# Made by setup_systemd.ts');
   });
 
