@@ -41,7 +41,7 @@ const jobSchema = Type.Object({
    * in what earlier versions have written.
    */
   status_before: Type.Optional(Type.Union([Type.Integer(), Type.Null()])),
-  /** When a run of it last ended with 0. */
+  /** When a run of it last did what it is for. */
   last_success_at: NullableTime,
 });
 
@@ -71,8 +71,12 @@ export interface BeginJobOptions {
 export interface Job {
   /** The run before this one, where it began and never ended. */
   readonly died: JobRecord | null;
-  /** Records how it ended. */
-  end(exitStatus: number, now: Date): Promise<void>;
+  /**
+   * Records how it ended.
+   *
+   * @param isSuccess whether it did what it is for: a monitor that finds something did, too
+   */
+  end(exitStatus: number, now: Date, isSuccess?: boolean): Promise<void>;
 }
 
 const parseJob = documentReader(jobSchema, {
@@ -182,12 +186,12 @@ export async function beginJob(options: BeginJobOptions): Promise<Job> {
     await write(record);
     return {
       died: before?.state === 'dead' ? before.record : null,
-      end: (exitStatus, now) =>
+      end: (exitStatus, now, isSuccess = exitStatus === 0) =>
         write({
           ...record,
           finished_at: now.toISOString(),
           exit_status: exitStatus,
-          last_success_at: exitStatus === 0 ? now.toISOString() : record.last_success_at,
+          last_success_at: isSuccess ? now.toISOString() : record.last_success_at,
         }),
     };
   });

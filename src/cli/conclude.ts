@@ -81,9 +81,16 @@ export async function beginFrame(run: BegunRun): Promise<Frame> {
   return { job, pinged: hasWatchdog(run) ? ping(run.context, 'start') : null };
 }
 
-async function endJob({ context }: BegunRun, { job }: Frame, status: number): Promise<void> {
+async function endJob(
+  { command, context }: BegunRun,
+  { job }: Frame,
+  status: number,
+  error: HoldfastError | null,
+): Promise<void> {
+  // The statuses of a monitor that came to its end are what it found.
+  const isSuccess = status === 0 || (command.event === 'monitor' && error === null);
   try {
-    await job?.end(status, context.clock());
+    await job?.end(status, context.clock(), isSuccess);
   } catch (error) {
     context.log.warn(`the end of the run is not recorded: ${toHoldfastError(error).message}`);
   }
@@ -106,7 +113,7 @@ export async function endFrame(
   error: HoldfastError | null,
 ): Promise<void> {
   const { command, context, flags, world } = run;
-  await endJob(run, frame, status);
+  await endJob(run, frame, status, error);
   const { event } = command;
   if (event === undefined) return;
   // A run that found another one at work says nothing of how that goes.

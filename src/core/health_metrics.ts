@@ -163,7 +163,7 @@ export const runMetrics = {
   build: { name: 'holdfast_build_info', help: 'The version of Holdfast, as a label' },
   jobSuccess: {
     name: 'holdfast_job_last_success_timestamp_seconds',
-    help: 'When a run of a job of the schedule last ended with 0',
+    help: 'When a run of a job of the schedule last did what it is for',
   },
   jobStatus: {
     name: 'holdfast_job_last_exit_status',

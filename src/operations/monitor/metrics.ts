@@ -1,5 +1,6 @@
 /** What the monitor has found as metrics, for node_exporter's textfile collector. */
 
+import { dirname } from 'node:path';
 import { Gauge, Registry } from 'prom-client';
 import type { KnownJob } from '../../catalog/jobs.ts';
 import { HoldfastError, toHoldfastError } from '../../core/errors.ts';
@@ -11,7 +12,7 @@ import {
   runMetrics,
 } from '../../core/health_metrics.ts';
 import type { MonitorReport } from '../../core/monitor_report.ts';
-import { replaceFile } from '../../process/durable.ts';
+import { errorNumber, replaceFile } from '../../process/durable.ts';
 
 /** node_exporter runs as a user of its own. */
 const metricsMode = 0o644;
@@ -143,6 +144,11 @@ export async function writeMetrics(path: string, facts: MetricFacts): Promise<vo
   try {
     await replaceFile(path, Buffer.from(await metricsText(facts)), metricsMode);
   } catch (error) {
+    if (errorNumber(error) === 'ENOENT') {
+      throw new HoldfastError('STORE_REFUSED', `no metrics: there is no folder ${dirname(path)}`, {
+        hint: 'Make it, writable by the user that owns the repository, or mend PROMETHEUS_FILE.',
+      });
+    }
     throw toHoldfastError(error, `writing the metrics ${path}`);
   }
 }

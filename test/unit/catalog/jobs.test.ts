@@ -65,6 +65,13 @@ describe('the records of jobs', () => {
     });
   });
 
+  it('tell of a monitor that found something when it went well last', async () => {
+    await (await beginJob(optionsFor('r1', 'monitor'))).end(2, later(1), true);
+    await (await beginJob(optionsFor('r2', 'monitor'))).end(2, later(2));
+    const [job] = await readJobs(stateDir);
+    expect(job?.record.last_success_at).toBe(later(1).toISOString());
+  });
+
   it('let none run beside itself, whatever else runs', async () => {
     const run = spawn(
       process.execPath,

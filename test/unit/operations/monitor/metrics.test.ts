@@ -116,9 +116,11 @@ describe('the metrics file', () => {
   });
 
   it('leaves nothing behind where it cannot be written', async () => {
-    await expect(writeMetrics(join(folder, 'gone', 'a.prom'), facts([]))).rejects.toThrow(
-      /writing the metrics/,
-    );
+    await expect(writeMetrics(join(folder, 'gone', 'a.prom'), facts([]))).rejects.toMatchObject({
+      code: 'STORE_REFUSED',
+      message: `no metrics: there is no folder ${join(folder, 'gone')}`,
+      hint: expect.stringContaining('PROMETHEUS_FILE'),
+    });
     // A folder of that name cannot be replaced.
     await mkdir(join(folder, 'b.prom'));
     await expect(writeMetrics(join(folder, 'b.prom'), facts([]))).rejects.toThrow();
