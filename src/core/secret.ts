@@ -32,10 +32,12 @@ export class Secret {
  * Takes the passwords out of a text, for messages that quote what the user wrote.
  * `postgresql://app:s3cret@db/x` → `postgresql://app:[redacted]@db/x`; `password=` likewise, in a
  * URL and in a connection string, also misspelt (`passwrd=`). Private keys of age go too.
+ * A scheme is looked for at the beginning of a word alone: a long text takes its length, not the
+ * square of it.
  */
 export function redactPasswords(text: string): string {
   return text
-    .replace(/([a-z][a-z0-9+.-]*:\/\/[^\s:/@?#]*):[^\s/]*@(?=[^@]*$|[^\s@]*)/gi, `$1:${redacted}@`)
+    .replace(/((?<![a-z0-9+.-])[a-z0-9+.-]+:\/\/[^\s:/@?#]*):[^\s/]*@/gi, `$1:${redacted}@`)
     .replace(/\b((?:ssl)?passw?[a-z]*\s*=\s*)(?:'[^']*'|[^\s&#']+)/gi, `$1${redacted}`)
     .replace(/AGE-SECRET-KEY-[0-9A-Z-]+/gi, redacted);
 }

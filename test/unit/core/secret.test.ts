@@ -39,4 +39,9 @@ describe('a URL in a message', () => {
   ])('%s', (text, redacted) => {
     expect(redactPasswords(text)).toBe(redacted);
   });
+
+  it('takes the length of a long text, not its square', () => {
+    const long = 'abcd'.repeat(500_000);
+    expect(redactPasswords(`${long} 1x://app:s3cret@db`)).toBe(`${long} 1x://app:[redacted]@db`);
+  });
 });
