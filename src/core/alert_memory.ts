@@ -113,6 +113,24 @@ export function withAlerts(
   return { ...memory, outbox: outbox.slice(tooMany), dropped: memory.dropped + tooMany };
 }
 
+/**
+ * Takes in what was remembered elsewhere while this could not be reached: of a trouble that both
+ * know, that is the newer. Done twice it is as done once.
+ */
+export function withSpare(memory: AlertMemory, spare: AlertMemory): AlertMemory {
+  const keys = new Set(spare.troubles.map(({ key }) => key));
+  const ids = new Set(memory.outbox.map(({ alert }) => alert.id));
+  const added = spare.outbox.filter(({ alert }) => !ids.has(alert.id));
+  const outbox = [...memory.outbox, ...added];
+  const tooMany = Math.max(0, outbox.length - waitingMax);
+  return {
+    ...memory,
+    troubles: [...memory.troubles.filter(({ key }) => !keys.has(key)), ...spare.troubles],
+    outbox: outbox.slice(tooMany),
+    dropped: memory.dropped + spare.dropped + tooMany,
+  };
+}
+
 /** Takes an alert off the list of a channel that has it, and out of the memory after the last. */
 export function withoutDelivered(memory: AlertMemory, id: string, channel: string): AlertMemory {
   const outbox = memory.outbox.flatMap((waiting) => {

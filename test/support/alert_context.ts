@@ -36,14 +36,21 @@ const noChannel = {
  *
  * @param stateDir the repository's folder for what is local; `null`: there is no repository
  * @param settings of the alerts, beside the endpoint
+ * @param environment of the run
  */
-export function alertRun(stateDir: string | null, url: string, settings: object = {}): AlertRun {
+export function alertRun(
+  stateDir: string | null,
+  url: string,
+  settings: object = {},
+  environment: Readonly<Record<string, string>> = {},
+): AlertRun {
   const warnings: string[] = [];
   const alerts = { ...noChannel, endpoint: new Secret(url), ...settings };
   const run = { warnings, now: Date.parse('2026-11-21T02:00:00Z') };
   const context = {
     config: { settings: { alerts, backup_dir: '/nonexistent' }, projectDir: '/checkout' },
     log: { warn: (message: string) => warnings.push(message) },
+    environment,
     runId: 'run-1',
     host: 'db1',
     pid: process.pid,

@@ -10,6 +10,7 @@ import {
   emptyMemory,
   withAlerts,
   withoutStrangers,
+  withSpare,
 } from '../../core/alert_memory.ts';
 import { decideAlerts } from '../../core/alert_state.ts';
 import { toHoldfastError } from '../../core/errors.ts';
@@ -28,6 +29,7 @@ import {
   openMemory,
   readAlertMemory,
 } from './memory.ts';
+import { forgetSpare, makeSpareHome, readSpare, spareStateDir } from './spare_place.ts';
 
 /** How long a run waits for its alerts at most, in milliseconds. */
 const reportMsMax = 20_000;
@@ -133,10 +135,20 @@ class Reporter {
     return isDeepStrictEqual(after, memory) ? memory : after;
   }
 
+  /** That it cannot is worth a warning: what is taken in a second time changes nothing. */
+  async #forget(spareDir: string, spare: AlertMemory): Promise<void> {
+    await forgetSpare(spareDir, spare).catch((thrown: unknown) => {
+      const { message } = toHoldfastError(thrown);
+      this.#context.log.warn(`alerts are still remembered in ${spareDir}, too: ${message}`);
+    });
+  }
+
   /** Keeps the alerts on the disk, or for this run alone where the disk does not take them. */
   async keep(): Promise<{ memory: MemoryFile; current: AlertMemory; lockFolder: string | null }> {
     const { log } = this.#context;
-    const stateDir = await stateDirOf(this.#context);
+    const own = await stateDirOf(this.#context);
+    const spareDir = await spareStateDir(this.#context);
+    const stateDir = own ?? spareDir;
     let known = emptyMemory;
     if (stateDir !== null) {
       const memory = openMemory(stateDir, (error, aside) => {
@@ -144,7 +156,12 @@ class Reporter {
         log.warn(`${error.message}; it is kept as ${aside}`);
       });
       try {
-        const current = await memory.update((before) => this.remember(before));
+        if (own === null) await makeSpareHome(stateDir);
+        const spare = own === null || spareDir === null ? null : await readSpare(spareDir);
+        const current = await memory.update((before) =>
+          this.remember(spare === null ? before : withSpare(before, spare)),
+        );
+        if (spare !== null && spareDir !== null) await this.#forget(spareDir, spare);
         return { memory, current, lockFolder: alertsFolder(stateDir) };
       } catch (thrown) {
         log.warn(`alerts are sent but not remembered: ${toHoldfastError(thrown).message}`);

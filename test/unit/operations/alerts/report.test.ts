@@ -255,6 +255,52 @@ describe('a memory that cannot be used', () => {
     expect(await readdir(stateDir)).toEqual([]);
   });
 
+  it.each([
+    ['STATE_DIRECTORY', 'given', ''],
+    ['XDG_STATE_HOME', 'own', 'holdfast'],
+    ['HOME', 'home', '.local/state/holdfast'],
+  ])(
+    'since it is not mounted: one of this machine by %s, until it is back',
+    async (name, folder, below) => {
+      await mkdir(join(stateDir, folder));
+      await mkdir(join(stateDir, 'back'));
+      const environment = { [name]: join(stateDir, folder) };
+      const firing = [troubleOf('check/repository/x')];
+      const runOf = (dir: string | null) => alertRun(dir, receiver.url, {}, environment);
+      const before = runOf(join(stateDir, 'back'));
+      await reportTroubles(before.context, { firing: [troubleOf('check/space/x')] });
+      receiver.answerWith(500);
+      const first = runOf(null);
+      expect(await reportTroubles(first.context, { firing })).toMatchObject({
+        made: 1,
+        waiting: 1,
+      });
+      receiver.answerWith(200);
+      const second = runOf(null);
+      expect(await reportTroubles(second.context, { firing })).toMatchObject({
+        made: 0,
+        waiting: 0,
+      });
+      expect(await readdir(join(stateDir, folder, below))).toEqual([
+        expect.stringMatching(/^[0-9a-f]{16}$/),
+      ]);
+      const back = runOf(join(stateDir, 'back'));
+      await reportTroubles(back.context, { endedUnder: ['check/repository/'] });
+      const again = runOf(join(stateDir, 'back'));
+      expect(await reportTroubles(again.context, { endedUnder: ['check/'] })).toMatchObject({
+        made: 1,
+      });
+      expect(keysOf(receiver)).toEqual([
+        'firing check/space/x',
+        'firing check/repository/x',
+        'resolved check/repository/x',
+        'resolved check/space/x',
+      ]);
+      const runs = [before, first, second, back, again];
+      expect(runs.flatMap(({ warnings }) => warnings)).toEqual([expect.stringContaining('500')]);
+    },
+  );
+
   it('because somebody holds its lock: alerts are sent all the same', async () => {
     await mkdir(join(stateDir, 'alerts'));
     await withFileLock(join(stateDir, 'alerts', 'memory.lock'), { waitMs: 0 }, async () => {
