@@ -22,6 +22,8 @@ export interface Systemd {
   /** Where the stamps of `Persistent=` timers lie, and the cache of services. */
   readonly stampDir: string;
   readonly cacheDir: string;
+  /** Where `StateDirectory=` may be: alerts are remembered there while the repository is gone. */
+  readonly stateDirs: readonly string[];
   /** `systemctl` with these arguments, whatever its status. Times come as UTC. */
   readonly control: (args: readonly string[]) => Promise<RunResult>;
   /** `journalctl` likewise. */
@@ -34,6 +36,11 @@ function placesOf(user: OsUser, environment: Readonly<Record<string, string>>) {
     unitDir: join(environment.XDG_CONFIG_HOME || join(user.home, '.config'), 'systemd/user'),
     stampDir: join(environment.XDG_DATA_HOME || join(user.home, '.local/share'), 'systemd/timers'),
     cacheDir: environment.XDG_CACHE_HOME || join(user.home, '.cache'),
+    // The second one before version 254.
+    stateDirs: [
+      environment.XDG_STATE_HOME || join(user.home, '.local/state'),
+      environment.XDG_CONFIG_HOME || join(user.home, '.config'),
+    ],
   };
 }
 
@@ -41,6 +48,7 @@ const systemPlaces = {
   unitDir: '/etc/systemd/system',
   stampDir: '/var/lib/systemd/timers',
   cacheDir: '/var/cache',
+  stateDirs: ['/var/lib'],
 } as const;
 
 /**

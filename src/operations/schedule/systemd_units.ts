@@ -141,6 +141,18 @@ export async function installUnits(systemd: Systemd, plan: UnitPlan): Promise<vo
   await control(systemd, 'start', ...enabled);
 }
 
+/** One folder for each repository: src/operations/alerts/spare_place.ts. */
+const spareName = /^[0-9a-f]{16}$/;
+
+/** Removes what services have remembered outside of the repository. */
+async function forgetState(folder: string): Promise<void> {
+  const names = await readdir(folder).catch(() => []);
+  for (const name of names.filter((each) => spareName.test(each))) {
+    await rm(join(folder, name), { recursive: true, force: true });
+  }
+  await rmdir(folder).catch(() => undefined);
+}
+
 /**
  * Removes everything of ours.
  *
@@ -157,6 +169,7 @@ export async function uninstallUnits(systemd: Systemd): Promise<string[]> {
   await asRoot(async () => {
     await rm(join(cache, 'node'), { recursive: true, force: true });
     await rmdir(cache).catch(() => undefined);
+    for (const each of systemd.stateDirs) await forgetState(join(each, 'holdfast'));
   });
   return names;
 }

@@ -32,7 +32,9 @@ beforeEach(async () => {
   };
   const unitDir = join(root, 'units');
   const [stampDir, cacheDir] = [join(root, 'timers'), join(root, 'cache')];
-  systemd = { isUser: false, unitDir, stampDir, cacheDir, control: run, journal: run };
+  const stateDirs = [join(root, 'state')];
+  const places = { unitDir, stampDir, cacheDir, stateDirs };
+  systemd = { isUser: false, ...places, control: run, journal: run };
   await mkdir(stampDir);
 });
 afterEach(() => rm(root, { recursive: true }));
@@ -111,6 +113,8 @@ describe('an uninstallation', () => {
     await writeFile(join(systemd.unitDir, 'other.partial'), 'x');
     await mkdir(join(systemd.unitDir, 'holdfast-daily.service.d'));
     await mkdir(join(systemd.cacheDir, 'holdfast/node'), { recursive: true });
+    const [stateDir = ''] = systemd.stateDirs;
+    await mkdir(join(stateDir, 'holdfast/0123456789abcdef/alerts'), { recursive: true });
     await writeFile(join(systemd.stampDir, 'stamp-holdfast-daily.timer'), '');
     calls = [];
     const removed = await uninstallUnits(systemd);
@@ -121,6 +125,7 @@ describe('an uninstallation', () => {
       'other.partial',
     ]);
     expect(await readdir(systemd.cacheDir)).toEqual([]);
+    expect(await readdir(stateDir)).toEqual([]);
     expect(await readdir(systemd.stampDir)).toEqual([]);
     expect(calls.map(([verb]) => verb)).toEqual(['disable', 'daemon-reload', 'reset-failed']);
   });
