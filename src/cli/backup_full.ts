@@ -4,6 +4,7 @@ import { mapBounded } from '../catalog/map_bounded.ts';
 import { exitStatus, HoldfastError, toHoldfastError } from '../core/errors.ts';
 import type { Tier } from '../core/label.ts';
 import { totalBytes } from '../core/manifest_sizes.ts';
+import { printable } from '../core/printable.ts';
 import { worstStatus } from '../core/worst_status.ts';
 import { chooseTargets, serverOf, targetNames } from '../operations/backup_targets.ts';
 import { missingCopyError } from '../operations/begin_copies.ts';
@@ -48,7 +49,7 @@ async function backUpOne(
   const { database } = target;
   const subject = { event: 'backup', database, cluster: null, server: serverOf(target) } as const;
   const hooks = hooksAround(context, subject);
-  context.log.step(`backing up ${database}`);
+  context.log.step(`backing up ${printable(database)}`);
   try {
     await hooks.before();
     const result = await backupFull(context, { target, ...wish });
