@@ -310,7 +310,7 @@ describe('status 5: not there', () => {
   it('a repository', async () => {
     const environment = { BACKUP_DIR: join(bench.folder, 'nothing') };
     for (const argv of [['list_backups'], ['restore_backup', '--latest', 'x']] as const) {
-      const words = /there is no repository in .*nothing\nhint: Set BACKUP_DIR/;
+      const words = /there is no repository in .*nothing\nhint: Mount its disk.* set BACKUP_DIR/;
       await expectRefused([...argv], 5, words, { environment });
     }
     await expect(access(environment.BACKUP_DIR)).rejects.toThrow('ENOENT');
