@@ -119,6 +119,19 @@ function unlessCreating(create: OpenRepositoryOptions['create']): (error: unknow
 }
 
 /**
+ * The error of a place without a repository.
+ *
+ * @param place BACKUP_DIR, and where else was looked
+ */
+export function noRepository(place: string): HoldfastError {
+  return new HoldfastError('BACKUP_NOT_FOUND', `there is no repository in ${place}`, {
+    hint:
+      'Mount its disk, if it lies on one of its own, or set BACKUP_DIR to its folder; ' +
+      'where there was none the first backup creates it.',
+  });
+}
+
+/**
  * Opens a repository: a folder of this machine, and the stores that it is kept in. Where the folder
  * is new, as on a machine that takes the place of a lost one, the other stores tell which it is.
  *
@@ -140,12 +153,7 @@ export async function openRepository(
   if (known === null && create === false) {
     const others = stores.filter(({ spec }) => spec.name !== localName);
     const nor = others.map(({ spec }) => `, nor in the store ${JSON.stringify(spec.name)}`);
-    const text = `there is no repository in ${root}${nor.join('')}`;
-    throw new HoldfastError('BACKUP_NOT_FOUND', text, {
-      hint:
-        'Mount its disk, if it lies on one of its own, or set BACKUP_DIR to its folder; ' +
-        'where there was none the first backup creates it.',
-    });
+    throw noRepository(`${root}${nor.join('')}`);
   }
   const head = known ?? {
     format: repositoryFormat,

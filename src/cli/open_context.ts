@@ -4,7 +4,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { createCatalog } from '../catalog/catalog.ts';
-import { openRepository, type Repository } from '../catalog/repository.ts';
+import { noRepository, openRepository, type Repository } from '../catalog/repository.ts';
 import { type Config, loadConfig } from '../config/load.ts';
 import { storesOf } from '../config/stores.ts';
 import { HoldfastError, toHoldfastError } from '../core/errors.ts';
@@ -248,8 +248,5 @@ export function hasRepository(context: Context): context is RepositoryContext {
 /** The context of a command that needs a repository, which {@link openContext} has opened. */
 export function needRepository(context: Context): RepositoryContext {
   if (hasRepository(context)) return context;
-  const root = context.config.settings.backup_dir;
-  throw new HoldfastError('BACKUP_NOT_FOUND', `there is no repository in ${root}`, {
-    hint: 'Set BACKUP_DIR to the folder of the repository.',
-  });
+  throw noRepository(context.config.settings.backup_dir);
 }
