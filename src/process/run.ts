@@ -58,12 +58,13 @@ export async function runCommand(
     timeout: options.timeoutMs ?? 60_000,
     cwd: options.cwd ?? childFolder(),
     ...(options.signal === undefined ? {} : { signal: options.signal }),
-    ...(user === undefined
-      ? {}
-      : {
-          spawn: ((file: string, argv: string[], spawnOptions: object) =>
-            spawn(file, argv, { ...spawnOptions, uid: user.uid, gid: user.gid })) as typeof spawn,
-        }),
+    spawn: ((file: string, argv: string[], spawnOptions: object) => {
+      const own = user === undefined ? {} : { uid: user.uid, gid: user.gid };
+      const child = spawn(file, argv, { ...spawnOptions, ...own });
+      // One that ends without reading its input is told by its status, not by a broken pipe.
+      child.stdin?.on('error', () => undefined);
+      return child;
+    }) as typeof spawn,
   });
   const output = await run`exec ${program} ${args}`;
   if (options.signal?.aborted === true) {

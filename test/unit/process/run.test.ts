@@ -55,6 +55,15 @@ describe('a short command', () => {
     expect((await runCommand('cat', [], { environment })).stdout).toBe('');
   });
 
+  it('tells the status of a program that ends without reading its text', async () => {
+    const input = 'x'.repeat(10_000_000);
+    const told = await runCommand('sh', ['-c', 'exec <&-; exit 3'], { environment, input });
+    expect(told.status).toBe(3);
+    await expect(runCommand('holdfast-no-program', [], { environment, input })).rejects.toThrow(
+      expect.objectContaining({ code: 'PROGRAM_MISSING' }),
+    );
+  });
+
   it('runs in the folder that it is given', async () => {
     const folder = await realpath(await mkdtemp(join(tmpdir(), 'holdfast run $(id) ')));
     try {
