@@ -40,8 +40,8 @@ import {
 const bytesPerMb = 1_000_000;
 /** In a run of every few minutes no further backup is begun after so long, … */
 const changedSecondsMax = 60;
-/** … and none whose turn it is after so long: tens of thousands of small ones take their time. */
-const turnsSecondsMax = 10;
+/** … and none whose turn it is after so long of reading: the rest waits for the next run. */
+const turnsSecondsMax = 1;
 /** And one that is not through by then is left to verify_backups.ts. */
 const oneMsMax = 30_000;
 /** Stands for what was never read: no files have these marks. */
@@ -133,6 +133,8 @@ class StoreLook {
   readonly #monitor: MonitorContext;
   readonly #listing: ReadableListing;
   readonly #startedSeconds: number;
+  /** When the reading began. What came before (the listing) takes nothing from the turns. */
+  #readingSeconds = 0;
   readonly #changed: Due[] = [];
   readonly #waiting: Due[] = [];
   /** What could not be read now, and may be read later. */
@@ -193,6 +195,7 @@ class StoreLook {
       ? takeTurns(this.#waiting, budgetBytes, this.#creditBytes)
       : { read: this.#waiting, creditBytes: 0 };
     this.#creditBytes = turns.creditBytes;
+    this.#readingSeconds = this.#monitor.context.stopwatch();
     for (const due of [...this.#changed, ...turns.read]) {
       if (!this.#hasTime(due)) return;
       await this.#readOne(due);
@@ -202,8 +205,11 @@ class StoreLook {
   #hasTime({ due }: Due): boolean {
     const { context, isQuick } = this.#monitor;
     context.signal.throwIfAborted();
-    const secondsMax = due === 'changed' ? changedSecondsMax : turnsSecondsMax;
-    return !isQuick || context.stopwatch() - this.#startedSeconds < secondsMax;
+    const now = context.stopwatch();
+    if (!isQuick) return true;
+    return due === 'changed'
+      ? now - this.#startedSeconds < changedSecondsMax
+      : now - this.#readingSeconds < turnsSecondsMax;
   }
 
   /** Reads one backup whole, and remembers how it is. */
