@@ -202,6 +202,11 @@ export const fullFolder = 'full';
 /** Below it lie the results of checks, in the same tree. */
 export const checksFolder = 'checks';
 
+/** The folder that a backup lies in: that of a database, or of the base backups of a cluster. */
+export function folderAbove(folder: string): string {
+  return folder.slice(0, folder.lastIndexOf('/'));
+}
+
 /** `full/<cluster>/<database>`: the folder of the logical backups of one database. */
 export function databaseFolder(cluster: string, database: string): string {
   return `${fullFolder}/${encodeComponent(cluster)}/${encodeComponent(database)}`;

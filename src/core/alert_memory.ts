@@ -94,6 +94,13 @@ export interface Listener {
   readonly minPriority: Priority;
 }
 
+/** Those that wait, and more behind them; of too many the oldest are dropped and counted. */
+function queued(memory: AlertMemory, added: AlertMemory['outbox']): AlertMemory {
+  const outbox = [...memory.outbox, ...added];
+  const tooMany = Math.max(0, outbox.length - waitingMax);
+  return { ...memory, outbox: outbox.slice(tooMany), dropped: memory.dropped + tooMany };
+}
+
 /**
  * Puts alerts behind those that wait, for every channel that wants them. Where they are too many,
  * the oldest are dropped and counted.
@@ -108,9 +115,7 @@ export function withAlerts(
     const channels = wanting.map(({ name }) => name);
     return channels.length === 0 ? [] : [{ alert, channels }];
   });
-  const outbox = [...memory.outbox, ...added];
-  const tooMany = Math.max(0, outbox.length - waitingMax);
-  return { ...memory, outbox: outbox.slice(tooMany), dropped: memory.dropped + tooMany };
+  return queued(memory, added);
 }
 
 /**
@@ -121,14 +126,8 @@ export function withSpare(memory: AlertMemory, spare: AlertMemory): AlertMemory 
   const keys = new Set(spare.troubles.map(({ key }) => key));
   const ids = new Set(memory.outbox.map(({ alert }) => alert.id));
   const added = spare.outbox.filter(({ alert }) => !ids.has(alert.id));
-  const outbox = [...memory.outbox, ...added];
-  const tooMany = Math.max(0, outbox.length - waitingMax);
-  return {
-    ...memory,
-    troubles: [...memory.troubles.filter(({ key }) => !keys.has(key)), ...spare.troubles],
-    outbox: outbox.slice(tooMany),
-    dropped: memory.dropped + spare.dropped + tooMany,
-  };
+  const troubles = [...memory.troubles.filter(({ key }) => !keys.has(key)), ...spare.troubles];
+  return queued({ ...memory, troubles, dropped: memory.dropped + spare.dropped }, added);
 }
 
 /** Takes an alert off the list of a channel that has it, and out of the memory after the last. */

@@ -1,5 +1,6 @@
 /** The copies of one backup in several stores, as one line of a list. */
 
+import { folderAbove } from '../catalog/repository.ts';
 import type { StoreSpec } from '../config/stores.ts';
 import { lackingCopies } from '../core/lacking_copies.ts';
 
@@ -24,11 +25,6 @@ export interface Copies {
 export interface StoreCopies<Facts> {
   readonly spec: StoreSpec;
   readonly copies: readonly Facts[];
-}
-
-/** The folder of a database, or of the base backups of a cluster. */
-function folderAbove(folder: string): string {
-  return folder.slice(0, folder.lastIndexOf('/'));
 }
 
 /** The keys of the folders that a store should have and has not. */

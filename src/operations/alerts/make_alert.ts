@@ -7,9 +7,6 @@ import { oneLine, runbookDetail, severalLines } from '../../core/alert_words.ts'
 import { redactPasswords } from '../../core/secret.ts';
 import type { Context } from '../context.ts';
 
-/** What is longer is cut before anybody reads it. */
-const titleCharactersMax = 1000;
-const messageCharactersMax = 8000;
 /** So long may one detail be, in characters, and so many may there be. */
 const detailCharactersMax = 2000;
 const detailsMax = 60;
@@ -27,14 +24,6 @@ function newId({ randomBytes }: Context): string {
     .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
-/**
- * Takes out passwords. Looking for them takes the square of the length, so what is cut away anyway
- * is not looked at; a little more is, since half a password is not known for one.
- */
-function withoutSecrets(text: string, charactersMax: number): string {
-  return redactPasswords(text.slice(0, charactersMax + 1000));
-}
-
 /** Never empty: a document with an empty line in a required place is none. */
 function filled(text: string, otherwise: string): string {
   return text === '' ? otherwise : text;
@@ -45,7 +34,7 @@ function detailsOf(context: Context, { event, details }: AlertDraft): Alert['det
   const bounded = entries.map(([name, value]) => {
     if (typeof value === 'number' && !Number.isFinite(value)) return [name, null];
     if (typeof value !== 'string') return [name, value];
-    return [name, withoutSecrets(value, detailCharactersMax).slice(0, detailCharactersMax)];
+    return [name, redactPasswords(value).slice(0, detailCharactersMax)];
   });
   const { settings, projectDir } = context.config;
   const runbook = settings.alerts.runbook_url ?? join(projectDir, runbookFile);
@@ -61,7 +50,7 @@ function detailsOf(context: Context, { event, details }: AlertDraft): Alert['det
  */
 export function alertOf(context: Context, draft: AlertDraft, now: Date): Alert {
   const { event, key, priority, status, title, message, cluster, database } = draft;
-  const line = filled(oneLine(withoutSecrets(title, titleCharactersMax)), event);
+  const line = filled(oneLine(redactPasswords(title)), event);
   return {
     format: alertFormat,
     source: 'holdfast',
@@ -70,7 +59,7 @@ export function alertOf(context: Context, draft: AlertDraft, now: Date): Alert {
     priority,
     status,
     title: line,
-    message: filled(severalLines(withoutSecrets(message, messageCharactersMax)), line),
+    message: filled(severalLines(redactPasswords(message)), line),
     cluster: cluster === '' ? null : cluster,
     database: database === '' ? null : database,
     host: filled(context.host, 'unknown'),

@@ -2,6 +2,7 @@
 
 import { latestOfKind } from '../../catalog/checks.ts';
 import { databaseFolder } from '../../catalog/repository.ts';
+import { isUsable } from '../../core/base_chain.ts';
 import { toHoldfastError } from '../../core/errors.ts';
 import type { HealthFinding } from '../../core/health.ts';
 import { backupAge, type WatchedDatabase } from '../../core/health_backups.ts';
@@ -65,9 +66,7 @@ function baseFolders(
     copiedFolder(`the base backups of ${printable(cluster)}`, listings, (listing) =>
       listing.bases
         .filter((base) => base.cluster === cluster)
-        .map(({ label, problem, check }) => {
-          return { label, isWhole: problem === null && check?.kind !== 'damaged' };
-        }),
+        .map((base) => ({ label: base.label, isWhole: isUsable(base) })),
     ),
   );
 }

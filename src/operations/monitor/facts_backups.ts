@@ -1,5 +1,6 @@
 /** What the stores, status.json and the settings tell of the full backups of each database. */
 
+import { folderAbove } from '../../catalog/repository.ts';
 import { readStatus, type Status, unknownCluster } from '../../catalog/status.ts';
 import type { WatchedBackup, WatchedDatabase } from '../../core/health_backups.ts';
 import { parseLabel } from '../../core/label.ts';
@@ -71,15 +72,10 @@ function watchedBackup(copies: readonly BackupFacts[]): WatchedBackup[] {
   ];
 }
 
-/** `full/a/b/label` → `full/a/b` */
-function folderAbove({ folder }: BackupFacts): string {
-  return folder.slice(0, folder.lastIndexOf('/'));
-}
-
 /** The databases of the catalog, each backup once in however many stores it lies. */
 function catalogued(listings: readonly ReadableListing[]): Omit<Gathered, 'isNamed' | 'runs'>[] {
   const all = listings.flatMap(({ full }) => full.backups);
-  const databases = Map.groupBy(all, folderAbove);
+  const databases = Map.groupBy(all, ({ folder }) => folderAbove(folder));
   return [...databases.values()].flatMap((ofDatabase) => {
     const [first] = ofDatabase;
     if (first === undefined) return [];

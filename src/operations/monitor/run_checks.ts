@@ -2,7 +2,9 @@
 
 import { readFile } from 'node:fs/promises';
 import { type KnownJob, readJobs } from '../../catalog/jobs.ts';
+import { folderAbove } from '../../catalog/repository.ts';
 import { type KnownRun, knownRuns } from '../../catalog/runs.ts';
+import { isUsable } from '../../core/base_chain.ts';
 import type { HealthFinding } from '../../core/health.ts';
 import {
   type DeadRunFacts,
@@ -16,11 +18,6 @@ import { decodeComponent } from '../../core/names.ts';
 import { planSchedule } from '../../core/schedule.ts';
 import { nextRun } from '../../schedule/next_run.ts';
 import { type CheckGroup, type MonitorContext, unknownFinding } from './monitor_context.ts';
-
-/** The last component of a folder's key is the label. */
-function folderAbove(folder: string): string {
-  return folder.slice(0, folder.lastIndexOf('/'));
-}
 
 /** When the youngest good backup in a folder of backups began, in whatever store; by the folder. */
 async function youngestGood(monitor: MonitorContext): Promise<ReadonlyMap<string, Date>> {
@@ -37,9 +34,8 @@ async function youngestGood(monitor: MonitorContext): Promise<ReadonlyMap<string
     for (const { folder, label, state } of listing.full.backups) {
       if (state === 'complete') add(folder, parseLabel(label)?.startedAt);
     }
-    for (const { folder, label, problem, check } of listing.bases) {
-      const isGood = problem === null && check?.kind !== 'damaged';
-      if (isGood) add(folder, parseBaseLabel(label)?.startedAt);
+    for (const { folder, label } of listing.bases.filter(isUsable)) {
+      add(folder, parseBaseLabel(label)?.startedAt);
     }
   }
   return youngest;
